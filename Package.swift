@@ -1,0 +1,149 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    // SE-0335: `any` in front of existentials
+    .enableUpcomingFeature("ExistentialAny"),
+    // SE-0444: members come only from modules the file imports
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // SE-0409: `import` is internal unless it says `package` or `public`
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    // SE-0461: nonisolated async functions run on the caller's executor
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    // SE-0480
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "jobfeed",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "JobFeedClient", targets: ["JobFeedClient"]),
+        .executable(name: "jobfeed-server", targets: ["jobfeed-server"]),
+        .executable(name: "jobfeed", targets: ["jobfeed"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
+    ],
+    targets: [
+        // System libraries.
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+
+        // Leaves: each knows one thing and nothing of the others.
+        .target(
+            name: "LibPQ",
+            dependencies: [
+                "CLibPQ",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "WebSocketTransport",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(name: "Feed", swiftSettings: settings),
+        .target(name: "JobFeedProtocol", swiftSettings: settings),
+        .target(
+            name: "JobFeedSchema",
+            dependencies: ["LibPQ"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "EmbeddedPostgres",
+            dependencies: [],
+            swiftSettings: settings
+        ),
+        // The page and its client, embedded in the server so that one binary serves them.
+        .target(
+            name: "WebDemo",
+            path: "web-demo",
+            sources: ["WebDemo.swift"],
+            swiftSettings: settings
+        ),
+
+        // The server.
+        .target(
+            name: "Gateway",
+            dependencies: [
+                "Feed", "JobFeedProtocol", "JobFeedSchema", "LibPQ", "WebDemo", "WebSocketTransport",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "jobfeed-server",
+            dependencies: [
+                "EmbeddedPostgres", "Gateway", "JobFeedSchema", "LibPQ",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+
+        // The client: no libpq, so that it runs anywhere.
+        .target(
+            name: "JobFeedClient",
+            dependencies: [
+                "JobFeedProtocol", "WebSocketTransport",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "jobfeed",
+            dependencies: [
+                "JobFeedClient", "JobFeedProtocol",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings
+        ),
+
+        // Tests of the pure pieces; what needs a database stands in Tests/Integration (Python).
+        .testTarget(name: "FeedTests", dependencies: ["Feed"], swiftSettings: settings),
+        .testTarget(name: "JobFeedProtocolTests", dependencies: ["JobFeedProtocol"], swiftSettings: settings),
+        .testTarget(
+            name: "WebSocketTransportTests",
+            dependencies: [
+                "WebSocketTransport",
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "LibPQTests", dependencies: ["LibPQ", "EmbeddedPostgres"], swiftSettings: settings),
+        .testTarget(name: "JobFeedClientTests", dependencies: ["JobFeedClient", "jobfeed"], swiftSettings: settings),
+        .testTarget(name: "GatewayTests", dependencies: ["Gateway"], swiftSettings: settings),
+    ]
+)
