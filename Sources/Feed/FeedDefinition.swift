@@ -1,0 +1,148 @@
+/// A feed as `jobfeed.attach` wrote it down, with the columns of its table.
+package struct FeedDefinition: Sendable, Equatable {
+    package struct Column: Sendable, Equatable {
+        package let name: String
+        /// The type as `format_type` spells it, e.g. `timestamp with time zone`.
+        package let typeName: String
+        package let type: ColumnType
+
+        package init(name: String, typeName: String, type: ColumnType) {
+            self.name = name
+            self.typeName = typeName
+            self.type = type
+        }
+    }
+
+    /// One step of the owner path: `from` columns here reference `to` columns of `table`.
+    package struct Hop: Sendable, Equatable {
+        package let schema: String
+        package let table: String
+        package let from: [String]
+        package let to: [String]
+        /// SQL types of `to`, for typed look-ups.
+        package let toTypes: [String]
+
+        package init(schema: String, table: String, from: [String], to: [String], toTypes: [String]) {
+            self.schema = schema
+            self.table = table
+            self.from = from
+            self.to = to
+            self.toTypes = toTypes
+        }
+    }
+
+    package let name: String
+    package let schema: String
+    package let table: String
+    package let columns: [Column]
+    package let key: [String]
+    package let status: String
+    package let hops: [Hop]
+    /// The column that names the owner, on the table of the last hop; `nil`: only operators see rows.
+    package let ownerColumn: String?
+    package let hidden: Set<String>
+    package let quiet: Set<String>
+    package let gauges: Set<String>
+    /// What "newest" means; `nil`: by key.
+    package let orderColumn: String?
+    /// The transaction that attached the feed: the log says nothing about snapshots that do not see it.
+    package let since: UInt64
+
+    package init(
+        name: String, schema: String, table: String, columns: [Column], key: [String], status: String, hops: [Hop],
+        ownerColumn: String?, hidden: Set<String>, quiet: Set<String>, gauges: Set<String>, orderColumn: String?,
+        since: UInt64
+    ) {
+        self.name = name
+        self.schema = schema
+        self.table = table
+        self.columns = columns
+        self.key = key
+        self.status = status
+        self.hops = hops
+        self.ownerColumn = ownerColumn
+        self.hidden = hidden
+        self.quiet = quiet
+        self.gauges = gauges
+        self.orderColumn = orderColumn
+        self.since = since
+    }
+
+    package func column(_ name: String) -> Column? {
+        self.columns.first { $0.name == name }
+    }
+
+    /// The columns on this table that lead to the owner.
+    package var linkColumns: [String] {
+        self.hops.first?.from ?? self.ownerColumn.map { [$0] } ?? []
+    }
+}
+
+/// How values of a column compare; decided by the catalog.
+package enum ColumnType: Sendable, Equatable {
+    case text
+    case number
+    case boolean
+    case uuid
+    /// `timestamp`, `timestamptz` and `date`: microseconds since 1970.
+    case instant(dateOnly: Bool)
+    case json
+    /// An enum and its labels in their own order.
+    case enumeration([String])
+    /// Compared only for equality, by its text.
+    case other
+
+    /// From `format_type` without modifiers and, for enums, their labels.
+    package init(typeName: String, enumLabels: [String]) {
+        if !enumLabels.isEmpty {
+            self = .enumeration(enumLabels)
+            return
+        }
+        let base = typeName.split(separator: "(").first.map(String.init) ?? typeName
+        switch base {
+        case "text", "character varying", "character", "name", "citext": self = .text
+        case "smallint", "integer", "bigint", "numeric", "real", "double precision", "oid", "xid8": self = .number
+        case "boolean": self = .boolean
+        case "uuid": self = .uuid
+        case "date": self = .instant(dateOnly: true)
+        case "json", "jsonb": self = .json
+        default:
+            self = base.hasPrefix("timestamp") ? .instant(dateOnly: false) : .other
+        }
+    }
+}
+
+/// Finds the word somebody probably meant.
+package enum Spelling {
+    /// The candidate nearest to `word`, if it is near at all.
+    package static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
+        let limit = max(1, word.count / 3 + 1)
+        var best: (word: String, distance: Int)? = nil
+        for candidate in candidates {
+            let distance = Self.distance(word.lowercased(), candidate.lowercased())
+            if distance <= limit, best.map({ distance < $0.distance }) ?? true { best = (candidate, distance) }
+        }
+        return best?.word
+    }
+
+    /// `; did you mean "…"?`, or nothing.
+    package static func suggestion(for word: String, among candidates: some Sequence<String>) -> String {
+        Self.nearest(to: word, among: candidates).map { "; did you mean \"\($0)\"?" } ?? ""
+    }
+
+    /// Levenshtein's distance; long words are cut, they come from peers.
+    static func distance(_ left: String, _ right: String) -> Int {
+        let left = Array(left.unicodeScalars.prefix(64))
+        let right = Array(right.unicodeScalars.prefix(64))
+        var previous = Array(0...right.count)
+        for (row, character) in left.enumerated() {
+            var current = [row + 1]
+            for (column, other) in right.enumerated() {
+                let replace = previous[column] + (character == other ? 0 : 1)
+                current.append(min(replace, previous[column + 1] + 1, current[column] + 1))
+            }
+            previous = current
+        }
+        return previous[right.count]
+    }
+}

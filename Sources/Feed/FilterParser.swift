@@ -1,0 +1,203 @@
+/// Why a filter was refused; the message names the mistake and the way out.
+package struct FilterError: Error, Equatable, Sendable {
+    package let message: String
+}
+
+/// Reads PostgREST's grammar: `column=operator.value` joined by `&`, each operator after an optional `not.`.
+package struct FilterParser: Sendable {
+    private let feed: FeedDefinition
+    /// Columns the asker may look at.
+    private let visible: Set<String>
+
+    private static let operators = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "like", "ilike", "is"]
+    private static let maximumConditions = 32
+    private static let maximumListed = 256
+
+    package init(feed: FeedDefinition, visible: Set<String>) {
+        self.feed = feed
+        self.visible = visible
+    }
+
+    package func parse(_ text: String) throws(FilterError) -> Filter {
+        var conditions: [Filter.Condition] = []
+        for part in Self.split(text, at: "&") {
+            guard !part.isEmpty else {
+                throw FilterError(message: "the filter has an empty condition; write column=operator.value joined by \"&\"")
+            }
+            conditions.append(try self.condition(String(part)))
+            guard conditions.count <= Self.maximumConditions else {
+                throw FilterError(message: "the filter has more than \(Self.maximumConditions) conditions")
+            }
+        }
+        return Filter(conditions: conditions)
+    }
+
+    private func condition(_ text: String) throws(FilterError) -> Filter.Condition {
+        guard let equals = text.firstIndex(of: "=") else {
+            throw FilterError(message: "\"\(text)\" is no condition; write column=operator.value, e.g. path=eq./send")
+        }
+        var column = String(text[..<equals])
+        var member: String? = nil
+        if let arrow = Self.range(of: "->>", in: column) {
+            member = String(column[arrow.upperBound...])
+            column = String(column[..<arrow.lowerBound])
+            guard let name = member, !name.isEmpty, Self.range(of: "->", in: name) == nil else {
+                throw FilterError(message: "\"\(text)\": write column->>key=operator.value with one key")
+            }
+        } else if Self.range(of: "->", in: column) != nil {
+            throw FilterError(message: "\"\(text)\": only ->> into a JSON column is supported")
+        }
+        guard self.visible.contains(column), let definition = self.feed.column(column) else {
+            throw FilterError(
+                message: "\(self.feed.table) has no column \"\(column)\""
+                    + Spelling.suggestion(for: column, among: self.visible.sorted()))
+        }
+        if let member, definition.type != .json {
+            throw FilterError(
+                message: "column \"\(column)\" is \(definition.typeName), not json; it has no key \"\(member)\"")
+        }
+        var rest = text[text.index(after: equals)...]
+        var isNegated = false
+        if rest.hasPrefix("not.") {
+            isNegated = true
+            rest = rest.dropFirst(4)
+        }
+        guard let dot = rest.firstIndex(of: ".") else {
+            throw FilterError(
+                message: "\"\(text)\" has no operator; write \(column)=eq.\(rest), operators are \(Self.operatorList)")
+        }
+        let name = String(rest[..<dot])
+        let value = String(rest[rest.index(after: dot)...])
+        let type = member == nil ? definition.type : .text
+        let test = try self.test(name, value, type: type, column: definition, isMember: member != nil)
+        return Filter.Condition(column: column, member: member, type: type, isNegated: isNegated, test: test)
+    }
+
+    private func test(
+        _ name: String, _ value: String, type: ColumnType, column: FeedDefinition.Column, isMember: Bool
+    ) throws(FilterError) -> Filter.Test {
+        switch name {
+        case "eq", "neq", "gt", "gte", "lt", "lte":
+            guard let comparison = Filter.Comparison(rawValue: name) else { break }
+            if type == .json {
+                throw FilterError(
+                    message: "column \"\(column.name)\" is \(column.typeName); compare a key of it: \(column.name)->>key=\(name).…")
+            }
+            if type == .other, comparison != .eq, comparison != .neq {
+                throw FilterError(
+                    message: "column \"\(column.name)\" is \(column.typeName), which only eq, neq, in and is can test")
+            }
+            try self.check(value, type: type, column: column)
+            return .compare(comparison, literal: value)
+        case "in":
+            if type == .json {
+                throw FilterError(message: "column \"\(column.name)\" is \(column.typeName); use \(column.name)->>key=in.(…)")
+            }
+            let list = try Self.list(value)
+            for item in list { try self.check(item, type: type, column: column) }
+            return .isIn(list)
+        case "like", "ilike":
+            guard type == .text else {
+                throw FilterError(message: "\(name) needs a text column; \"\(column.name)\" is \(column.typeName)")
+            }
+            // PostgREST lets `*` stand for `%`, which URLs would have to escape.
+            return .like(String(value.map { $0 == "*" ? "%" : $0 }), ignoringCase: name == "ilike")
+        case "is":
+            switch value.lowercased() {
+            case "null": return .isNull
+            case "true", "false":
+                guard type == .boolean else {
+                    throw FilterError(message: "is.\(value) needs a boolean column; \"\(column.name)\" is \(column.typeName)")
+                }
+                return .isBoolean(value.lowercased() == "true")
+            case "unknown":
+                guard type == .boolean else { break }
+                return .isNull
+            default: break
+            }
+            throw FilterError(message: "is.\(value): write is.null, or is.true, is.false, is.unknown for booleans")
+        default: break
+        }
+        throw FilterError(
+            message: "unknown operator \"\(name)\"" + Spelling.suggestion(for: name, among: Self.operators)
+                + " Operators are \(Self.operatorList), each after an optional \"not.\"")
+    }
+
+    private func check(_ literal: String, type: ColumnType, column: FeedDefinition.Column) throws(FilterError) {
+        guard ScalarValue(literal: literal, type: type) == nil else { return }
+        if case .enumeration(let labels) = type {
+            throw FilterError(
+                message: "\"\(literal)\" is no value of \(column.typeName)" + Spelling.suggestion(for: literal, among: labels)
+                    + " Values are \(labels.joined(separator: ", "))")
+        }
+        throw FilterError(message: "\"\(literal)\" is no \(column.typeName), which column \"\(column.name)\" holds")
+    }
+
+    /// `(a,b,"c,d")`; inside quotes `\` takes the next character literally.
+    private static func list(_ text: String) throws(FilterError) -> [String] {
+        guard text.hasPrefix("("), text.hasSuffix(")"), text.count >= 2 else {
+            throw FilterError(message: "in.\(text): write the values in parentheses, e.g. in.(pending,processing)")
+        }
+        var items: [String] = []
+        for part in Self.split(String(text.dropFirst().dropLast()), at: ",") {
+            guard part.hasPrefix("\"") else {
+                items.append(String(part))
+                continue
+            }
+            guard part.count >= 2, part.hasSuffix("\"") else {
+                throw FilterError(message: "in.\(text): a quoted value does not end")
+            }
+            var item = ""
+            var escaped = false
+            for character in part.dropFirst().dropLast() {
+                if escaped || character != "\\" { item.append(character) }
+                escaped = !escaped && character == "\\"
+            }
+            items.append(item)
+        }
+        guard items.count <= Self.maximumListed else {
+            throw FilterError(message: "in.(…) has more than \(Self.maximumListed) values")
+        }
+        return items
+    }
+
+    /// Splits outside of double quotes.
+    private static func split(_ text: String, at separator: Character) -> [Substring] {
+        var parts: [Substring] = []
+        var start = text.startIndex
+        var isQuoted = false
+        var escaped = false
+        // Quotes mean something only inside a list: `eq."` compares with a quotation mark.
+        var isInList = separator == ","
+        for index in text.indices {
+            let character = text[index]
+            if escaped {
+                escaped = false
+            } else if isQuoted, character == "\\" {
+                escaped = true
+            } else if isInList, character == "\"" {
+                isQuoted.toggle()
+            } else if separator != ",", !isQuoted, character == "(" || character == ")" {
+                isInList = character == "("
+            } else if character == separator, !isQuoted {
+                parts.append(text[start..<index])
+                start = text.index(after: index)
+            }
+        }
+        parts.append(text[start...])
+        return parts
+    }
+
+    private static func range(of needle: String, in text: String) -> Range<String.Index>? {
+        var index = text.startIndex
+        while index < text.endIndex {
+            if text[index...].hasPrefix(needle) {
+                return index..<(text.index(index, offsetBy: needle.count))
+            }
+            index = text.index(after: index)
+        }
+        return nil
+    }
+
+    private static let operatorList = operators.joined(separator: ", ")
+}

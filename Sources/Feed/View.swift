@@ -1,0 +1,100 @@
+/// The rows one kind of subscription holds: who asks, what passes the filter, which columns.
+package struct View: Sendable, Equatable {
+    package enum Viewer: Hashable, Sendable {
+        case account(user: String)
+        case `operator`
+
+        /// Whether rows of this owner are this viewer's; no owner is nobody's.
+        func owns(_ owner: String?) -> Bool {
+            switch self {
+            case .operator: true
+            case .account(let user): owner == user
+            }
+        }
+    }
+
+    package enum EnterReason: String, Sendable {
+        case created, filter, permission
+    }
+
+    package enum LeaveReason: String, Sendable {
+        case deleted, filter, permission
+    }
+
+    /// What a change means for a view. Columns come in the table's order.
+    package enum Delta: Equatable, Sendable {
+        case enter(EnterReason)
+        case update(columns: [String])
+        /// `columns`: what the change that caused a leave by filter assigned.
+        case leave(LeaveReason, columns: [String])
+    }
+
+    package let feed: FeedDefinition
+    package let viewer: Viewer
+    package let filter: Filter
+    package let key: String?
+    /// Columns sent, in the table's order: masked, then chosen; key and status always among them.
+    package let columns: [String]
+    private let columnSet: Set<String>
+
+    /// - Parameter columns: as the client asked; already checked to be visible.
+    package init(feed: FeedDefinition, viewer: Viewer, filter: Filter, key: String?, columns: [String]?) {
+        self.feed = feed
+        self.viewer = viewer
+        self.filter = filter
+        self.key = key
+        let visible = Self.visibleColumns(of: feed, for: viewer)
+        if let columns {
+            let chosen = Set(columns).union(feed.key).union([feed.status])
+            self.columns = visible.filter(chosen.contains)
+        } else {
+            self.columns = visible
+        }
+        self.columnSet = Set(self.columns)
+    }
+
+    /// What the viewer may ever see of a row, in the table's order.
+    package static func visibleColumns(of feed: FeedDefinition, for viewer: Viewer) -> [String] {
+        let names = feed.columns.map(\.name)
+        switch viewer {
+        case .operator: return names
+        case .account: return names.filter { !feed.hidden.contains($0) }
+        }
+    }
+
+    /// Compares the view before and after one change; `nil`: the viewer must not notice it.
+    package func delta(for change: Change) -> Delta? {
+        if let key, change.key != key { return nil }
+        switch (change.audience, self.viewer) {
+        case (.operators, .account), (.accounts, .operator): return nil
+        case (.everybody, _), (.operators, .operator), (.accounts, .account): break
+        }
+        let ownedBefore = change.existedBefore && self.viewer.owns(change.ownerBefore)
+        let ownedAfter = change.existsAfter && self.viewer.owns(change.ownerAfter)
+        if !ownedBefore && !ownedAfter { return nil }
+        let before = ownedBefore && self.filter.matches(change.before)
+        let after = ownedAfter && self.filter.matches(change.after)
+        switch (before, after) {
+        case (false, false): return nil
+        case (false, true):
+            return .enter(!change.existedBefore ? .created : !ownedBefore ? .permission : .filter)
+        case (true, false):
+            if !change.existsAfter { return .leave(.deleted, columns: []) }
+            if !ownedAfter { return .leave(.permission, columns: []) }
+            return .leave(.filter, columns: self.changedColumns(of: change))
+        case (true, true):
+            // Masked first, then compared: a change of hidden or quiet columns alone must not even be noticed.
+            let columns = self.changedColumns(of: change)
+            return columns.allSatisfy(self.feed.quiet.contains) ? nil : .update(columns: columns)
+        }
+    }
+
+    private func changedColumns(of change: Change) -> [String] {
+        self.columns.filter { change.old[$0] != nil && change.row[$0] != nil }
+    }
+
+    /// Columns of which an entering row's value must be known, whatever the log left out.
+    package func missingColumns(of row: Row) -> [String] {
+        self.columns.filter { row[$0] == nil }
+    }
+}
