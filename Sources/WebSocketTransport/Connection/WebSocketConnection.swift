@@ -1,0 +1,302 @@
+import DequeModule
+package import NIOCore
+package import NIOWebSocket
+
+/// The one handler of an upgraded channel; everything about it happens on the channel's event loop.
+package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCallbackHandler {
+    package typealias InboundIn = WebSocketFrame
+    package typealias OutboundOut = ByteBuffer
+
+    private let isServer: Bool
+    let configuration: Configuration
+    private var machine: ConnectionStateMachine
+    private var session: (any WebSocketSession)?
+    private var context: ChannelHandlerContext?
+    private var hasOpened = false
+    private var needsFlush = false
+    /// How many calls of the session are on the stack.
+    private var callDepth = 0
+    private var timer: (callback: NIOScheduledCallback, deadline: NIODeadline)?
+
+    package let eventLoop: any EventLoop
+
+    package init(
+        configuration: Configuration,
+        session: any WebSocketSession,
+        isServer: Bool = true,
+        eventLoop: any EventLoop
+    ) {
+        self.isServer = isServer
+        self.configuration = configuration
+        self.session = session
+        self.eventLoop = eventLoop
+        self.machine = ConnectionStateMachine(configuration: configuration, isServer: isServer, now: eventLoop.now)
+    }
+
+    /// Bytes that wait for the socket to take more.
+    package var queuedBytes: Int { self.machine.queuedBytes }
+
+    package var isOpen: Bool { self.context != nil && self.machine.isOpen }
+
+    /// Writes or queues; nothing leaves before ``flush()`` or the end of the current read.
+    package func send(_ frame: OutboundFrame) {
+        guard let context = self.context else {
+            return
+        }
+        self.callDepth += 1
+        defer { self.callDepth -= 1 }
+        switch self.machine.send(frame, now: self.eventLoop.now) {
+        case .write(let frame): self.write(frame, context)
+        case .queued, .drop: break
+        case .close(let close): self.run(close, context)
+        }
+    }
+
+    package func flush() {
+        guard let context = self.context else {
+            return
+        }
+        self.callDepth += 1
+        defer { self.callDepth -= 1 }
+        self.flushIfNeeded(context)
+    }
+
+    /// Sends what is queued and a Close frame; the peer has `closeTimeout` to answer it.
+    package func close(code: UInt16, reason: String) {
+        guard let context = self.context else {
+            return
+        }
+        self.callDepth += 1
+        defer { self.callDepth -= 1 }
+        let frame = CloseFrame(code: code, reason: reason)
+        if let close = self.machine.closeRequested(frame, now: self.eventLoop.now) {
+            self.run(close, context)
+        }
+    }
+
+    /// Switches reading off and on; while it is off, silence of the peer is not held against it.
+    func setReading(_ isReading: Bool) {
+        guard let context = self.context else {
+            return
+        }
+        self.machine.readingPaused(!isReading, now: self.eventLoop.now)
+        self.rearmTimer()
+        context.channel.setOption(.autoRead, value: isReading).whenComplete { _ in }
+    }
+
+    // MARK: Events of the channel
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        self.eventLoop.preconditionInEventLoop()
+        if context.channel.isActive {
+            self.open(context)
+        }
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) {
+        self.channelClosed()
+        self.context = nil
+    }
+
+    package func channelActive(context: ChannelHandlerContext) {
+        self.open(context)
+        context.fireChannelActive()
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        self.channelClosed()
+        context.fireChannelInactive()
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch self.machine.frameReceived(self.unwrapInboundIn(data), now: self.eventLoop.now) {
+        case .none: break
+        case .deliver(let text): self.session?.received(text: text)
+        case .deliverBinary: self.session?.receivedBinary()
+        case .sendPong(let payload): self.write(self.encode(.pong, payload), context)
+        case .close(let close): self.run(close, context)
+        case .disconnect: context.close(promise: nil)
+        }
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        self.flushIfNeeded(context)
+        context.fireChannelReadComplete()
+    }
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if self.machine.writabilityChanged(to: context.channel.isWritable, now: self.eventLoop.now) {
+            self.drain(context)
+        }
+        self.rearmTimer()
+        context.fireChannelWritabilityChanged()
+    }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is ChannelShouldQuiesceEvent:
+            if self.machine.isOpen {
+                self.session?.draining()
+                self.flushIfNeeded(context)
+            }
+        case ChannelEvent.inputClosed:
+            context.close(promise: nil)
+        default:
+            break
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case ByteToMessageDecoderError.dataReceivedInErrorState:
+            // The decoder failed before and that was answered: the rest of the input is thrown away until the deadline.
+            break
+        case let error as NIOWebSocketError:
+            let violation = ProtocolViolation(error, limit: self.configuration.maxMessageBytes)
+            if let close = self.machine.decodingFailed(violation, now: self.eventLoop.now) {
+                self.run(close, context)
+            }
+        default:
+            context.close(promise: nil)
+        }
+    }
+
+    package func handleScheduledCallback(eventLoop: some EventLoop) {
+        self.timer = nil
+        guard let context = self.context else {
+            return
+        }
+        switch self.machine.tick(now: eventLoop.now) {
+        case .none: break
+        case .sendPing:
+            self.write(self.encode(.ping, ByteBuffer()), context)
+            self.flushIfNeeded(context)
+        case .close(let close): self.run(close, context)
+        case .disconnect: context.close(promise: nil)
+        }
+        self.rearmTimer()
+    }
+
+    // MARK: Actions
+
+    private func open(_ context: ChannelHandlerContext) {
+        guard !self.hasOpened else {
+            return
+        }
+        self.hasOpened = true
+        _ = self.machine.writabilityChanged(to: context.channel.isWritable, now: self.eventLoop.now)
+        self.rearmTimer()
+        self.session?.opened(self)
+        self.flushIfNeeded(context)
+    }
+
+    private func channelClosed() {
+        self.timer?.callback.cancel()
+        self.timer = nil
+        if let reason = self.machine.channelClosed() {
+            self.reportClosed(reason)
+        }
+    }
+
+    private func write(_ frame: OutboundFrame, _ context: ChannelHandlerContext) {
+        self.needsFlush = true
+        context.write(self.wrapOutboundOut(frame.bytes), promise: nil)
+    }
+
+    private func flushIfNeeded(_ context: ChannelHandlerContext) {
+        guard self.needsFlush else {
+            return
+        }
+        self.needsFlush = false
+        context.flush()
+    }
+
+    private func drain(_ context: ChannelHandlerContext) {
+        while true {
+            // A write can make the channel unwritable again, which is seen by the machine before the next turn.
+            switch self.machine.nextQueued() {
+            case .write(let frame):
+                self.write(frame, context)
+            case .sendPong(let payload):
+                self.write(self.encode(.pong, payload), context)
+            case .notifyDrained:
+                self.flushIfNeeded(context)
+                self.notify { $0.drained() }
+                return
+            case .wait:
+                self.flushIfNeeded(context)
+                return
+            }
+        }
+    }
+
+    private func run(_ close: ConnectionStateMachine.Close, _ context: ChannelHandlerContext) {
+        for frame in close.pending {
+            self.write(frame, context)
+        }
+        let frame = self.encode(.connectionClose, close.frame?.payload ?? ByteBuffer())
+        self.needsFlush = false
+        switch close.after {
+        case .awaitPeer:
+            context.writeAndFlush(self.wrapOutboundOut(frame.bytes), promise: nil)
+        case .disconnect, .shutdownOutput:
+            // Only once the kernel has the bytes: closing throws away what is still waiting in the channel.
+            let mode: CloseMode = close.after == .disconnect ? .all : .output
+            context.writeAndFlush(self.wrapOutboundOut(frame.bytes)).assumeIsolated().whenComplete { _ in
+                context.close(mode: mode, promise: nil)
+            }
+        }
+        self.rearmTimer()
+        self.reportClosed(close.reason)
+    }
+
+    private func reportClosed(_ reason: CloseReason) {
+        self.notify { session in
+            self.session = nil
+            session.closed(reason)
+        }
+    }
+
+    private func notify(_ body: @escaping (any WebSocketSession) -> Void) {
+        if self.callDepth == 0 {
+            self.session.map(body)
+        } else {
+            self.eventLoop.assumeIsolated().execute { self.session.map(body) }
+        }
+    }
+
+    private func encode(_ opcode: WebSocketOpcode, _ payload: ByteBuffer) -> OutboundFrame {
+        OutboundFrame.encode(opcode, payload, maskingKey: self.isServer ? nil : .random())
+    }
+
+    /// Deadlines mostly move later, so a timer that is early enough stays and is armed anew when it fires.
+    private func rearmTimer() {
+        guard self.context != nil, let deadline = self.machine.nextDeadline else {
+            return
+        }
+        if let timer = self.timer {
+            if timer.deadline <= deadline {
+                return
+            }
+            timer.callback.cancel()
+        }
+        if let callback = try? self.eventLoop.assumeIsolated().scheduleCallback(at: deadline, handler: self) {
+            self.timer = (callback, deadline)
+        }
+    }
+}
+
+@available(*, unavailable)
+extension WebSocketConnection: Sendable {}
+
+extension ProtocolViolation {
+    fileprivate init(_ error: NIOWebSocketError, limit: Int) {
+        switch error {
+        case .invalidFrameLength: self = .tooBig(limit: limit)
+        case .fragmentedControlFrame: self = .fragmentedControlFrame
+        case .multiByteControlFrameLength: self = .longControlFrame
+        }
+    }
+}

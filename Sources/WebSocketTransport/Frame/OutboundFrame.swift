@@ -1,0 +1,89 @@
+package import NIOCore
+import NIOWebSocket
+
+/// A complete frame, header included: unmasked and shared by every receiver on a server, masked for one on a client.
+package struct OutboundFrame: Sendable {
+    package let bytes: ByteBuffer
+
+    private static let maximumHeaderBytes = 10
+
+    /// Encodes a text frame in place: `write` appends `capacity` bytes or so of UTF-8, the header goes in front of them.
+    package static func text(capacity: Int, _ write: (inout ByteBuffer) -> Void) -> OutboundFrame {
+        var buffer = ByteBufferAllocator().buffer(capacity: Self.maximumHeaderBytes + capacity)
+        buffer.moveWriterIndex(forwardBy: Self.maximumHeaderBytes)
+        buffer.moveReaderIndex(forwardBy: Self.maximumHeaderBytes)
+        write(&buffer)
+        precondition(buffer.readerIndex == Self.maximumHeaderBytes, "the writer of a text frame may only append")
+        let length = buffer.readableBytes
+        let start = Self.maximumHeaderBytes - Self.headerBytes(forPayload: length)
+        Self.setHeader(opcode: .text, length: length, maskBit: 0, at: start, in: &buffer)
+        buffer.moveReaderIndex(to: start)
+        return OutboundFrame(bytes: buffer)
+    }
+
+    package static func text(_ payload: ByteBuffer) -> OutboundFrame {
+        Self.encode(.text, payload)
+    }
+
+    package static let ping = OutboundFrame.encode(.ping, ByteBuffer())
+
+    package static let pong = OutboundFrame.encode(.pong, ByteBuffer())
+
+    package static func pong(_ payload: ByteBuffer) -> OutboundFrame {
+        Self.encode(.pong, payload)
+    }
+
+    package static func close(code: UInt16, reason: String) -> OutboundFrame {
+        Self.encode(.connectionClose, CloseFrame(code: code, reason: reason).payload)
+    }
+
+    static func encode(
+        _ opcode: WebSocketOpcode,
+        _ payload: ByteBuffer,
+        maskingKey: WebSocketMaskingKey? = nil
+    ) -> OutboundFrame {
+        let length = payload.readableBytes
+        let header = Self.headerBytes(forPayload: length)
+        var buffer = ByteBufferAllocator().buffer(capacity: header + (maskingKey == nil ? 0 : 4) + length)
+        Self.setHeader(opcode: opcode, length: length, maskBit: maskingKey == nil ? 0 : 0x80, at: 0, in: &buffer)
+        buffer.moveWriterIndex(to: header)
+        guard let maskingKey else {
+            buffer.writeImmutableBuffer(payload)
+            return OutboundFrame(bytes: buffer)
+        }
+        buffer.writeBytes(maskingKey)
+        buffer.moveReaderIndex(to: buffer.writerIndex)
+        buffer.writeImmutableBuffer(payload)
+        buffer.webSocketMask(maskingKey)
+        buffer.moveReaderIndex(to: 0)
+        return OutboundFrame(bytes: buffer)
+    }
+
+    private static func headerBytes(forPayload length: Int) -> Int {
+        switch length {
+        case ..<126: 2
+        case ...0xFFFF: 4
+        default: 10
+        }
+    }
+
+    private static func setHeader(
+        opcode: WebSocketOpcode,
+        length: Int,
+        maskBit: UInt8,
+        at start: Int,
+        in buffer: inout ByteBuffer
+    ) {
+        buffer.setInteger(0x80 | UInt8(webSocketOpcode: opcode), at: start)
+        switch length {
+        case ..<126:
+            buffer.setInteger(maskBit | UInt8(length), at: start + 1)
+        case ...0xFFFF:
+            buffer.setInteger(maskBit | 126, at: start + 1)
+            buffer.setInteger(UInt16(length), at: start + 2)
+        default:
+            buffer.setInteger(maskBit | 127, at: start + 1)
+            buffer.setInteger(UInt64(length), at: start + 2)
+        }
+    }
+}
