@@ -1,0 +1,54 @@
+import CLibPQ
+
+extension Connection {
+    /// Hands the rows over one by one as they arrive, so that memory does not grow with the result.
+    ///
+    /// When `row` returns false or throws, the statement is cancelled and the connection stays usable; a transaction
+    /// that was open is then failed and must be rolled back.
+    package func stream(
+        _ sql: String,
+        _ parameters: [String?] = [],
+        row: (borrowing RowView) throws -> Bool
+    ) throws {
+        try Self.check(sql)
+        let values = try Self.bound(parameters)
+        let handle = try self.live()
+        guard PQsendQueryParams(handle, sql, Int32(values.count), nil, values.pointers, nil, nil, 0) == 1 else {
+            throw self.failure(handle)
+        }
+        self.hasSent = true
+        _ = PQsetSingleRowMode(handle)
+
+        var error: PostgresError?
+        while let next = PQgetResult(handle) {
+            defer { PQclear(next) }
+            switch PQresultStatus(next) {
+            case PGRES_SINGLE_TUPLE:
+                do {
+                    guard try row(RowView(next)) else { return self.cancelAndDrain(handle) }
+                } catch {
+                    self.cancelAndDrain(handle)
+                    throw error
+                }
+            case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
+                break
+            case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
+                self.close()
+                throw PostgresError(kind: .closed, message: "COPY to or from the client is not supported; use SELECT")
+            default:
+                error = error ?? PostgresError(result: next, connectionIsBad: PQstatus(handle) == CONNECTION_BAD)
+            }
+        }
+        if let error { throw error }
+    }
+
+    /// PQcancel returns after the server has signalled the backend, so the cancellation cannot hit a later statement.
+    private func cancelAndDrain(_ handle: OpaquePointer) {
+        if let cancel = PQgetCancel(handle) {
+            var reason = [CChar](repeating: 0, count: 256)
+            _ = PQcancel(cancel, &reason, Int32(reason.count))
+            PQfreeCancel(cancel)
+        }
+        while let rest = PQgetResult(handle) { PQclear(rest) }
+    }
+}

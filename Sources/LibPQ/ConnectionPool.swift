@@ -1,0 +1,73 @@
+package import Logging
+
+package enum PoolError: Error, Sendable, Hashable {
+    /// As many callers wait as the pool allows: refuse the work or try later.
+    case overloaded
+    case shutdown
+}
+
+/// Lends connections to blocking bodies that run on the pool's own threads, one connection per thread.
+package final class ConnectionPool: Sendable {
+    private let queue: WorkQueue
+
+    package init(settings: ConnectionSettings, size: Int, maximumWaiting: Int, logger: Logger) {
+        precondition(size > 0, "a pool of \(size) connections can run nothing")
+        let queue = WorkQueue(maximumWaiting: maximumWaiting)
+        self.queue = queue
+        for number in 0..<size {
+            queue.startWorker(name: "postgres-\(number)") {
+                let connection = PooledConnection(settings: settings, logger: logger, queue: queue)
+                while let job = queue.next() {
+                    job.run(connection)
+                }
+                connection.close()
+            }
+        }
+    }
+
+    deinit {
+        for job in self.queue.close() { job.fail(PoolError.shutdown) }
+    }
+
+    /// How many bodies wait for a thread.
+    package var waiting: Int { self.queue.waiting }
+
+    /// Runs `body` on a thread of the pool; it blocks no other thread.
+    ///
+    /// The body runs a second time when its connection turns out to be dead before a statement was sent. A transaction
+    /// it leaves open is rolled back. Cancelling the task takes a body that still waits out of the queue
+    /// (`CancellationError`); one that runs is finished.
+    package func withConnection<T: Sendable>(
+        _ body: @escaping @Sendable (Connection) throws -> T
+    ) async throws -> T {
+        let queue = self.queue
+        let id = queue.makeID()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<T, any Error>) in
+                let job = WorkQueue.Job(
+                    id: id,
+                    run: { connection in
+                        let result = Swift.Result { try connection.lend(to: body) }
+                        queue.becameIdle()
+                        continuation.resume(with: result)
+                    },
+                    fail: { continuation.resume(throwing: $0) }
+                )
+                if let refusal = queue.add(job) { return job.fail(refusal) }
+                // A cancellation that came before the job was in the queue found nothing to remove.
+                if Task.isCancelled { queue.remove(id)?.fail(CancellationError()) }
+            }
+        } onCancel: {
+            queue.remove(id)?.fail(CancellationError())
+        }
+    }
+
+    /// Fails those who wait, lets running bodies finish, closes all connections and joins all threads.
+    package func shutdown() async {
+        for job in self.queue.close() { job.fail(PoolError.shutdown) }
+        await withCheckedContinuation { continuation in
+            self.queue.whenWorkersEnded { continuation.resume() }
+        }
+        self.queue.joinWorkers()
+    }
+}
