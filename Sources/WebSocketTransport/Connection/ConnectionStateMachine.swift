@@ -111,6 +111,14 @@ struct ConnectionStateMachine: ~Copyable {
         }
     }
 
+    var isCongested: Bool {
+        switch self.state {
+        case .open(let open): !open.isClear
+        case .closing: false
+        case .closed: false
+        }
+    }
+
     var nextDeadline: NIODeadline? {
         switch self.state {
         case .open(let open): open.nextDeadline

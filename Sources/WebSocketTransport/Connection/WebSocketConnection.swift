@@ -36,6 +36,9 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
     /// Bytes that wait for the socket to take more.
     package var queuedBytes: Int { self.machine.queuedBytes }
 
+    /// Whether the socket takes no more for now.
+    package var isCongested: Bool { self.machine.isCongested }
+
     package var isOpen: Bool { self.context != nil && self.machine.isOpen }
 
     /// Writes or queues; nothing leaves before ``flush()`` or the end of the current read.

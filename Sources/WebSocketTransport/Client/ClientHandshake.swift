@@ -1,0 +1,200 @@
+import NIOCore
+import NIOHTTP1
+import NIOSSL
+import NIOWebSocket
+
+/// Asks for the upgrade, checks the answer, and then makes way for the frames.
+final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundOut = HTTPClientRequestPart
+
+    private static let maximumBodyBytes = 16 << 10
+
+    private enum State {
+        case waiting
+        case accepted(subprotocol: String?)
+        case refused(HTTPResponseHead, body: [UInt8])
+        case finished
+    }
+
+    private let endpoint: Endpoint
+    private let head: HTTPRequestHead
+    private let subprotocols: [String]
+    private let timeout: Duration
+    /// Used for its key only: it knows the SHA-1 that RFC 6455 section 4.1 asks for.
+    private let key: NIOWebSocketClientUpgrader
+    private let promise: EventLoopPromise<String?>
+    /// Puts the handlers of the WebSocket into the pipeline.
+    private let upgrade: (ChannelHandlerContext) throws -> EventLoopFuture<Void>
+    private var state = State.waiting
+    private var hasSentRequest = false
+    private var deadline: Scheduled<Void>?
+
+    init(
+        endpoint: Endpoint,
+        headers: [(String, String)],
+        subprotocols: [String],
+        timeout: Duration,
+        promise: EventLoopPromise<String?>,
+        upgrade: @escaping (ChannelHandlerContext) throws -> EventLoopFuture<Void>
+    ) {
+        self.endpoint = endpoint
+        self.subprotocols = subprotocols
+        self.timeout = timeout
+        self.promise = promise
+        self.upgrade = upgrade
+        self.key = NIOWebSocketClientUpgrader { channel, _ in channel.eventLoop.makeSucceededVoidFuture() }
+        var fields = HTTPHeaders([("Host", endpoint.hostHeader), ("Connection", "Upgrade"), ("Upgrade", "websocket")])
+        self.key.addCustom(upgradeRequestHeaders: &fields)
+        if !subprotocols.isEmpty {
+            fields.add(name: "Sec-WebSocket-Protocol", value: subprotocols.joined(separator: ", "))
+        }
+        fields.add(contentsOf: headers)
+        self.head = HTTPRequestHead(version: .http1_1, method: .GET, uri: endpoint.target, headers: fields)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive {
+            self.sendRequest(context)
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.finish(.handshakeInvalid("the connection ended before the answer"))
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        self.sendRequest(context)
+        context.fireChannelActive()
+    }
+
+    private func sendRequest(_ context: ChannelHandlerContext) {
+        guard !self.hasSentRequest else {
+            return
+        }
+        self.hasSentRequest = true
+        let timeout = TimeAmount(self.timeout)
+        self.deadline = context.eventLoop.assumeIsolated().scheduleTask(in: timeout) {
+            self.finish(.timeout(host: self.endpoint.host, port: self.endpoint.port, after: self.timeout))
+            context.close(promise: nil)
+        }
+        context.write(self.wrapOutboundOut(.head(self.head)), promise: nil)
+        context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch self.state {
+        case .waiting:
+            guard case .head(let head) = self.unwrapInboundIn(data) else {
+                return
+            }
+            guard head.status == .switchingProtocols else {
+                self.state = .refused(head, body: [])
+                return
+            }
+            do throws(WebSocketClientError) {
+                self.state = .accepted(subprotocol: try self.check(head))
+            } catch {
+                self.finish(error)
+                context.close(promise: nil)
+            }
+        case .accepted(let subprotocol):
+            guard case .end = self.unwrapInboundIn(data) else {
+                return
+            }
+            self.state = .finished
+            self.deadline?.cancel()
+            self.startFrames(subprotocol, context)
+        case .refused(let head, var body):
+            switch self.unwrapInboundIn(data) {
+            case .head:
+                break
+            case .body(let part):
+                body += part.readableBytesView.prefix(Self.maximumBodyBytes - body.count)
+                self.state = .refused(head, body: body)
+                guard body.count == Self.maximumBodyBytes else {
+                    return
+                }
+            case .end:
+                break
+            }
+            self.finish(.init(head, body: body))
+            context.close(promise: nil)
+        case .finished:
+            // Frames that came along with the answer, from the HTTP decoder that is being removed.
+            context.fireChannelRead(data)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        if case .refused(let head, let body) = self.state {
+            self.finish(.init(head, body: body))
+        }
+        self.finish(.handshakeInvalid("the connection ended before the answer"))
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError, is NIOSSLCloseTimedOutError:
+            self.finish(.tls(host: self.endpoint.host, detail: String(describing: error)))
+        case is HTTPParserError:
+            self.finish(.handshakeInvalid("its answer is not HTTP (\(error))"))
+        default:
+            self.finish(.unreachable(host: self.endpoint.host, port: self.endpoint.port, detail: "\(error)"))
+        }
+        context.close(promise: nil)
+    }
+
+    private func startFrames(_ subprotocol: String?, _ context: ChannelHandlerContext) {
+        let promise = self.promise
+        do {
+            try self.upgrade(context).assumeIsolated().whenComplete { result in
+                promise.completeWith(result.map { subprotocol })
+                context.pipeline.syncOperations.removeHandler(self, promise: nil)
+            }
+        } catch {
+            promise.fail(WebSocketClientError.handshakeInvalid("the connection ended after the answer"))
+            context.close(promise: nil)
+        }
+    }
+
+    private func check(_ head: HTTPResponseHead) throws(WebSocketClientError) -> String? {
+        guard head.headers[canonicalForm: "upgrade"].contains(where: { $0.lowercased() == "websocket" }) else {
+            throw .handshakeInvalid("its 101 response does not say \"Upgrade: websocket\"")
+        }
+        guard self.key.shouldAllowUpgrade(upgradeResponse: head) else {
+            throw .handshakeInvalid("its Sec-WebSocket-Accept does not match our key")
+        }
+        guard head.headers["Sec-WebSocket-Extensions"].isEmpty else {
+            throw .handshakeInvalid("it uses an extension that was not offered")
+        }
+        let selected = head.headers["Sec-WebSocket-Protocol"]
+        guard selected.count <= 1, selected.allSatisfy(self.subprotocols.contains) else {
+            throw .handshakeInvalid(
+                "it selected the subprotocol \"\(selected.joined(separator: ", "))\", not one of ours"
+            )
+        }
+        return selected.first
+    }
+
+    private func finish(_ error: WebSocketClientError) {
+        if case .finished = self.state {
+            return
+        }
+        self.state = .finished
+        self.deadline?.cancel()
+        self.promise.fail(error)
+    }
+}
+
+extension WebSocketClientError {
+    fileprivate init(_ head: HTTPResponseHead, body: [UInt8]) {
+        self = .status(
+            code: Int(head.status.code),
+            phrase: head.status.reasonPhrase,
+            contentType: head.headers.first(name: "Content-Type"),
+            body: body
+        )
+    }
+}
