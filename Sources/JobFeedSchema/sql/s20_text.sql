@@ -56,7 +56,9 @@ as $$
     end
     from (select) as always
     left join lateral (
-        select name, jobfeed.edit_distance(lower(left(wrong, 63)), lower(name)) as distance
+        -- A name cut short ("assigned") means the whole one ("assigned_to") rather than a similar one ("assignee").
+        select name, case when length(wrong) > 3 and starts_with(lower(name), lower(wrong)) then 1
+                     else jobfeed.edit_distance(lower(left(wrong, 63)), lower(name)) end as distance
         from unnest(right_names) as name
         order by distance, name
         limit 1

@@ -102,7 +102,7 @@ begin
 
     select string_agg(format('(%s) references %s (%s)',
                jobfeed.quoted(fk.from_columns), jobfeed.label(fk.target), jobfeed.quoted(fk.to_columns)), ', '
-               order by fk.from_columns, fk.target),
+               order by fk.from_columns, jobfeed.label(fk.target)),
            min(cardinality(fk.from_columns)) filter (where link = any (fk.from_columns))
     into all_keys, fewest_columns
     from jobfeed.foreign_keys_of(relation) fk;

@@ -137,7 +137,17 @@ as $$
 declare
     exposed text;
     foreign_policies text;
+    unsafe_columns text;
 begin
+    select string_agg(format('"%s"', attname), ', ' order by attnum) into unsafe_columns
+    from pg_attribute
+    where attrelid = of_feed.relation and attnum > 0 and not attisdropped and atttypid = 'json'::regtype;
+    if unsafe_columns is not null then
+        raise warning 'column % of % is of type json, which takes the escape \u0000 that the log cannot store, so a write '
+            'with it fails; run: ALTER TABLE % ALTER COLUMN ... TYPE jsonb',
+            unsafe_columns, jobfeed.label(of_feed.relation), of_feed.relation;
+    end if;
+
     select string_agg(format('"%s"', name), ', ') into exposed
     from unnest(of_feed.hidden) as name
     where has_column_privilege('jobfeed_account', of_feed.relation, name, 'SELECT');
@@ -159,8 +169,8 @@ begin
 end
 $$;
 comment on function jobfeed.warn_of_leaks(jobfeed.feed) is
-'Warns when accounts can read a hidden column all the same, and when policies of others say something that the feed does
-not know. Example: select jobfeed.warn_of_leaks(f) from jobfeed.feed f';
+'Warns when accounts can read a hidden column all the same, when policies of others say something that the feed does not
+know, and of columns that can hold what jsonb cannot. Example: select jobfeed.warn_of_leaks(f) from jobfeed.feed f';
 
 create or replace function jobfeed.attach(
     feed text,
@@ -185,7 +195,7 @@ declare
 begin
     if feed is null or feed !~ '^[a-z][a-z0-9_]{0,62}$' then
         raise exception 'feed name % is not valid; it must be a lower-case letter followed by up to 62 letters, digits or "_"',
-            coalesce(format('"%s"', feed), 'null')
+            coalesce('"' || feed || '"', 'null')
             using errcode = 'invalid_name';
     end if;
     perform jobfeed.check_relation(feed, relation);

@@ -62,7 +62,7 @@ end
 $$;
 comment on function public.job_touch() is 'Trigger of job: updated_at is the time of the last update.';
 create or replace trigger job_touch before update on public.job
-    for each row when (old.* is distinct from new.*) execute function public.job_touch();
+    for each row when (old.* *<> new.*) execute function public.job_touch();
 
 do $attach$
 begin

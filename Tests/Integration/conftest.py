@@ -1,0 +1,169 @@
+"""Fixtures of the integration tests.
+
+postgres    one private PostgreSQL for the whole run, on a free port, in a temporary directory
+database    a fresh empty database in it
+installed   a fresh database with the schema jobfeed and the reference tables (feed "jobs")
+
+Set JOBFEED_SERVER to the path of a jobfeed-server binary to install with it instead of with the SQL files.
+Set PG_BIN to the directory of initdb and pg_ctl when they are not where Debian and pg_config have them.
+"""
+
+import contextlib
+import glob
+import itertools
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import psycopg
+import psycopg.sql
+import pytest
+
+SQL_FILES = pathlib.Path(__file__).parents[2] / "Sources" / "JobFeedSchema" / "sql"
+
+# Login roles of the cluster: an application that knows nothing of jobfeed, a gateway, and an installer without superpowers.
+LOGIN_ROLES = """
+create role app login;
+create role gateway_login login;
+create role installer login createrole;
+"""
+
+
+def install_script(reference_tables):
+    """The script as SchemaScript.install(referenceTables:) assembles it."""
+    files = sorted(SQL_FILES.glob("s[0-8]*.sql"))
+    if reference_tables:
+        files += sorted(SQL_FILES.glob("s9*.sql"))
+    return "begin;\n" + "".join(file.read_text() for file in files) + "commit;\n"
+
+
+def install(dsn, reference_tables=True):
+    """Installs jobfeed into a database; running it again must change nothing."""
+    server = os.environ.get("JOBFEED_SERVER")
+    if server:
+        options = ["--reference-tables"] if reference_tables else []
+        subprocess.run([server, "install", *options], env={**os.environ, "DATABASE_URL": dsn}, check=True)
+        return
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(install_script(reference_tables))
+
+
+def binaries():
+    candidates = [os.environ.get("PG_BIN"), *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)]
+    if shutil.which("pg_config"):
+        candidates.append(subprocess.check_output(["pg_config", "--bindir"], text=True).strip())
+    for directory in filter(None, candidates):
+        if os.path.exists(os.path.join(directory, "initdb")):
+            return directory
+    raise RuntimeError("no initdb found; install the PostgreSQL server or set PG_BIN")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Postgres:
+    """A running private cluster."""
+
+    def __init__(self, directory, port):
+        self.directory = directory
+        self.port = port
+        self.names = itertools.count(1)
+
+    def dsn(self, dbname="postgres", user="postgres"):
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{dbname}"
+
+    def execute(self, statement, dbname="postgres"):
+        with psycopg.connect(self.dsn(dbname), autocommit=True) as connection:
+            connection.execute(statement)
+
+    @contextlib.contextmanager
+    def fresh_database(self, template="template0"):
+        name = f"test_{next(self.names)}"
+        self.execute(f'create database "{name}" template "{template}"')
+        try:
+            yield Database(self, name)
+        finally:
+            self.execute(f'drop database "{name}" with (force)')
+
+
+class Database:
+    """One database of the cluster."""
+
+    def __init__(self, postgres, name):
+        self.postgres = postgres
+        self.name = name
+        self.open = []
+
+    def dsn(self, user="postgres"):
+        return self.postgres.dsn(self.name, user)
+
+    def connect(self, user="postgres", autocommit=True):
+        """A connection that is closed when the test ends."""
+        connection = psycopg.connect(self.dsn(user), autocommit=autocommit)
+        self.open.append(connection)
+        return connection
+
+    def close(self):
+        for connection in self.open:
+            connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    directory = tempfile.mkdtemp(prefix="jobfeed-test-")
+    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    if account:
+        shutil.chown(directory, "postgres", "postgres")
+    data = os.path.join(directory, "data")
+
+    def run(program, *arguments):
+        subprocess.run(
+            [os.path.join(binaries(), program), *arguments],
+            cwd=directory, check=True, stdout=subprocess.DEVNULL, **account,
+        )
+
+    try:
+        run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
+        port = free_port()
+        settings = (
+            f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c max_connections=200"
+            " -c fsync=off -c full_page_writes=off"
+        )
+        run("pg_ctl", "-D", data, "-o", settings, "-l", os.path.join(directory, "log"), "-w", "start")
+        try:
+            cluster = Postgres(directory, port)
+            cluster.execute(LOGIN_ROLES)
+            yield cluster
+        finally:
+            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def installed_template(postgres):
+    """The database that `installed` copies."""
+    postgres.execute("create database installed_template template template0")
+    install(postgres.dsn("installed_template"))
+    postgres.execute("grant jobfeed_gateway to gateway_login")
+    return "installed_template"
+
+
+@pytest.fixture
+def database(postgres):
+    with postgres.fresh_database() as fresh:
+        yield fresh
+        fresh.close()
+
+
+@pytest.fixture
+def installed(postgres, installed_template):
+    with postgres.fresh_database(installed_template) as fresh:
+        yield fresh
+        fresh.close()
