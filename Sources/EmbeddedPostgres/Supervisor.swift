@@ -19,7 +19,7 @@ struct Supervisor: Sendable {
                     "$bin/postgres" -D "$dir/data" </dev/null >>"$dir/server.log" 2>&1 &
                     echo $! >server.pid
                     wait $!
-                    echo "exited $?"
+                    echo "exited $?" 2>/dev/null
                 ) &
                 runner=$! tries=0
                 until [ -s server.pid ] || [ $tries -eq 250 ]; do sleep 0.02; tries=$((tries + 1)); done ;;

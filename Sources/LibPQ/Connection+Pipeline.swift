@@ -10,7 +10,7 @@ extension Connection {
     ) throws(PostgresError) -> Result {
         try Self.check(begin)
         let values = try Self.bound(parameters)
-        let handle = try self.live()
+        let handle = try self.readyToSend()
         guard PQenterPipelineMode(handle) == 1 else { throw self.failure(handle) }
         guard
             PQsendQueryParams(handle, begin, 0, nil, nil, nil, nil, 0) == 1,

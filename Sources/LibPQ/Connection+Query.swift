@@ -49,7 +49,7 @@ extension Connection {
     }
 
     private func run(_ send: (OpaquePointer) -> Int32) throws(PostgresError) -> Result {
-        let handle = try self.live()
+        let handle = try self.readyToSend()
         guard send(handle) == 1 else { throw self.failure(handle) }
         self.hasSent = true
         return try self.lastResult(handle)

@@ -12,7 +12,7 @@ extension Connection {
     ) throws {
         try Self.check(sql)
         let values = try Self.bound(parameters)
-        let handle = try self.live()
+        let handle = try self.readyToSend()
         guard PQsendQueryParams(handle, sql, Int32(values.count), nil, values.pointers, nil, nil, 0) == 1 else {
             throw self.failure(handle)
         }

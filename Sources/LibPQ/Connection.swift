@@ -88,6 +88,13 @@ package final class Connection {
         return handle
     }
 
+    /// Before the first statement for a borrower the socket is looked at: libpq reports a failed write only after
+    /// reading the answer, when nobody can tell any more whether the statement ran.
+    func readyToSend() throws(PostgresError) -> OpaquePointer {
+        if !self.hasSent, let loss = self.loss() { throw loss }
+        return try self.live()
+    }
+
     /// The error libpq keeps for the connection; a FATAL that the server sent while we were idle says more.
     func failure(_ handle: OpaquePointer) -> PostgresError {
         let isBad = PQstatus(handle) == CONNECTION_BAD
@@ -107,14 +114,14 @@ package final class Connection {
     }
 
     /// Why an idle session is of no use any more; looks at the socket without asking the server.
-    func loss() -> PostgresError? {
+    package func loss() -> PostgresError? {
         guard let handle = self.handle else { return .closed }
         guard PQstatus(handle) == CONNECTION_OK else { return self.failure(handle) }
         // A FATAL comes first and the end of the stream after it: read until nothing is left.
-        while Poll.isReadable(PQsocket(handle)) {
+        while self.farewell.reason == nil, Poll.isReadable(PQsocket(handle)) {
             if let loss = self.consumeInput(handle) { return loss }
         }
-        return nil
+        return self.farewell.reason
     }
 
     private func connect() throws(PostgresError) {

@@ -39,11 +39,12 @@ final class PooledConnection {
     }
 
     private func takeBack(_ connection: Connection) {
+        let pid = connection.backendPID
         if connection.transactionStatus == .inTransaction || connection.transactionStatus == .failed {
             try? connection.execute("ROLLBACK")
         }
         guard connection.transactionStatus != .idle else { return }
-        self.logger.warning("a connection to PostgreSQL was lost", metadata: ["pid": "\(connection.backendPID)"])
+        self.logger.warning("a connection to PostgreSQL was lost", metadata: ["pid": "\(pid)"])
         self.close()
     }
 

@@ -72,9 +72,10 @@ extension PostgresError {
 
     static func trimmed(_ text: UnsafePointer<CChar>?) -> String {
         guard let text else { return "libpq is out of memory" }
-        var message = Substring(String(cString: text))
+        var message = String(cString: text)
         while let last = message.last, last.isWhitespace { message.removeLast() }
-        return message.isEmpty ? "libpq gave no reason" : String(message)
+        let line = message.replacing("\n\t", with: " ").replacing("\n", with: " ")
+        return line.isEmpty ? "libpq gave no reason" : line
     }
 
     static let closed = PostgresError(
