@@ -24,7 +24,8 @@ import pytest
 
 SQL_FILES = pathlib.Path(__file__).parents[2] / "Sources" / "JobFeedSchema" / "sql"
 
-# Login roles of the cluster: an application that knows nothing of jobfeed, a gateway, and an installer without superpowers.
+# Login roles of the cluster: an application that knows nothing of jobfeed, a gateway, and an installer that is no
+# superuser.
 LOGIN_ROLES = """
 create role app login;
 create role gateway_login login;

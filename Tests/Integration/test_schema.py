@@ -1,4 +1,4 @@
-"""The schema jobfeed: installer, capture, attach and detach, row security, privileges, and the read that rests on them."""
+"""The schema jobfeed: installer, capture, attach and detach, row security, privileges, and the read built on them."""
 
 import contextlib
 import re
@@ -8,7 +8,7 @@ import pytest
 from conftest import SQL_FILES, install, install_script
 from psycopg.types.json import Jsonb
 
-# --- what the tests ask ---------------------------------------------------------------------------------------------
+# What the tests ask
 
 
 def rows(connection, query, parameters=None):
@@ -103,7 +103,7 @@ def two_threads(db):
     return db
 
 
-# --- installer ------------------------------------------------------------------------------------------------------
+# Installer
 
 
 def test_installing_twice_changes_nothing(installed):
@@ -189,7 +189,7 @@ def test_epoch_is_stable_and_readable_by_a_gateway(installed):
     assert value(installed.connect(), "select jobfeed.epoch()") == epoch
 
 
-# --- capture --------------------------------------------------------------------------------------------------------
+# Capture
 
 
 def test_insert_logs_the_new_row(two_threads):
@@ -354,11 +354,12 @@ def test_a_writer_without_privileges_on_jobfeed_is_captured(installed, two_threa
 
 def test_the_settings_of_a_writer_do_not_show(two_threads):
     two_threads.execute("""
-        alter table job add moment timestamptz, add pause interval, add bytes bytea, add ratio float8, add span tstzrange;
+        alter table job add moment timestamptz, add pause interval, add bytes bytea, add ratio float8,
+            add span tstzrange;
     """)
     insert = """
         insert into job (id, path, moment, pause, bytes, ratio, span, created_at, updated_at)
-        values (%s, '/', '2026-01-02 03:04:05+00', '1 day 02:03:04', '\\x00ff', 0.1::float8 + 0.2, 
+        values (%s, '/', '2026-01-02 03:04:05+00', '1 day 02:03:04', '\\x00ff', 0.1::float8 + 0.2,
             '[2026-01-02 03:04:05+00, 2026-02-03 03:04:05+00)', '2026-01-01 00:00+00', '2026-01-01 00:00+00')"""
     two_threads.execute(insert, [90])
     two_threads.execute("""
@@ -408,7 +409,7 @@ def test_each_commit_rings_once(installed, two_threads):
     assert heard == ["", "end"]
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# Reading
 
 READ = """
     select seq from jobfeed.change
@@ -451,7 +452,7 @@ def test_the_difference_of_snapshots_returns_each_row_once_where_a_sequence_lose
     assert read(reader, cursor)[0] == []
 
 
-# --- attach: what it refuses ------------------------------------------------------------------------------------------
+# Attach: what it refuses
 
 REFUSALS = [
     ("'Jobs', 'job', status => 'status'", 'feed name "Jobs" is not valid'),
@@ -550,6 +551,16 @@ def test_a_hidden_column_that_everybody_may_read_is_warned_about(db):
     assert any('accounts can read the hidden column "errors" of job' in warning for warning in warnings)
 
 
+def test_a_role_that_loses_copy_is_warned_about(installed, db):
+    warnings = []
+    db.add_notice_handler(lambda diagnostic: warnings.append(diagnostic.message_primary))
+    db.execute("grant select, insert on job to app")
+    db.execute("select jobfeed.attach('jobs', 'job', status => 'status')")
+    assert [w for w in warnings if 'Postgres refuses COPY ... FROM to "app"; they have to INSERT' in w]
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        installed.connect("app").execute("copy job (path) from stdin")
+
+
 def test_a_json_column_is_warned_about(db):
     warnings = []
     db.add_notice_handler(lambda diagnostic: warnings.append(diagnostic.message_primary))
@@ -558,7 +569,7 @@ def test_a_json_column_is_warned_about(db):
     assert [w for w in warnings if w.startswith('column "note" of job is of type json')]
 
 
-# --- attach: what it does -----------------------------------------------------------------------------------------------
+# Attach: what it does
 
 
 def test_the_definition_is_returned_and_stored(db):
@@ -579,6 +590,7 @@ def test_the_definition_is_returned_and_stored(db):
     ("'job', status => 'status', owner => 'assigned_to.author'", True),
     ("'job', status => 'assignee', owner => 'assigned_to.author', hidden => '{payload}'", True),
     ("'job', status => 'status', owner => 'assigned_to.title'", False),
+    ("'job', status => 'status', owner => 'reviewed_by.author'", False),
     ("'job', status => 'status'", False),
     ("'job', '{id,path}', 'status', 'assigned_to.author'", False),
     ("'thread', status => 'title', owner => 'author'", False),
@@ -587,6 +599,7 @@ def test_attaching_again_keeps_the_log_valid_when_it_speaks_of_the_same_rows_and
     since = "select since::text from jobfeed.feed where name = 'jobs'"
     before = value(db, since)
     db.execute("create unique index on job (id, path)")
+    db.execute("alter table job add reviewed_by bigint references thread")
     db.execute(f"select jobfeed.attach('jobs', {arguments})")
     assert (value(db, since) == before) == keeps_since
 
@@ -643,7 +656,7 @@ def test_detach_works_after_the_tables_were_renamed_or_dropped(two_threads):
     assert catalog(two_threads)["triggers"] == []
 
 
-# --- row security -------------------------------------------------------------------------------------------------------
+# Row security
 
 
 @pytest.mark.parametrize("role, user, access, expected", [
@@ -725,8 +738,11 @@ def test_without_an_owner_path_only_operators_see_rows(two_threads):
     assert visible(two_threads, "job", "id", "jobfeed_operator") == [11, 12, 21, 30]
 
 
-def test_the_application_goes_on_as_if_row_security_were_off(installed, two_threads):
+@pytest.mark.parametrize("attached_again", [False, True])
+def test_the_application_goes_on_as_if_row_security_were_off(installed, two_threads, attached_again):
     two_threads.execute("grant select, insert, update, delete on job to app")
+    if attached_again:
+        two_threads.execute("select jobfeed.attach('jobs', 'job', status => 'status', owner => 'assigned_to.author')")
     app = installed.connect("app")
     assert value(app, "select count(*) from job") == 4
     app.execute("insert into job (id, path) values (100, '/app')")
@@ -734,6 +750,30 @@ def test_the_application_goes_on_as_if_row_security_were_off(installed, two_thre
     assert app.execute("delete from job where id = 30").rowcount == 1
     two_threads.execute("set role app")
     assert value(two_threads, "select count(*) from job") == 4
+
+
+def test_the_application_keeps_its_indexes(installed, db):
+    db.execute("""
+        create type state as enum ('new', 'done');
+        create table task (id int primary key, state state);
+        insert into task select i, case when i % 1000 = 0 then 'new'::state else 'done' end
+        from generate_series(1, 20000) i;
+        create index task_state on task (state);
+        analyze task;
+        grant select on task to app;
+        select jobfeed.attach('tasks', 'task', status => 'state');
+    """)
+    plan = rows(installed.connect("app"), "explain (costs off) select * from task where state = 'new'")
+    assert "task_state" in str(plan) and "is_reader" not in str(plan) and "InitPlan" not in str(plan)
+
+
+def test_a_known_application_that_is_also_an_account_sees_what_an_account_sees(installed, two_threads):
+    two_threads.execute("create role mixed login in role jobfeed_account; grant select on job to mixed")
+    two_threads.execute("select jobfeed.attach('jobs', 'job', status => 'status', owner => 'assigned_to.author')")
+    try:
+        assert value(installed.connect("mixed"), "select count(*) from job") == 0
+    finally:
+        two_threads.execute("drop owned by mixed; drop role mixed")
 
 
 def test_a_gateway_that_is_also_an_account_sees_all_rows(installed, two_threads):
@@ -745,7 +785,8 @@ def test_a_gateway_that_is_also_an_account_sees_all_rows(installed, two_threads)
 
 
 def test_an_application_that_may_become_an_account_is_not_one(installed, two_threads):
-    two_threads.execute("create role authenticator login noinherit in role jobfeed_account; grant select on job to authenticator")
+    two_threads.execute("create role authenticator login noinherit in role jobfeed_account")
+    two_threads.execute("grant select on job to authenticator")
     try:
         assert value(installed.connect("authenticator"), "select count(*) from job") == 4
         assert visible(installed.connect("authenticator"), "job", "id", "jobfeed_account", "bob", "account") == [21]
@@ -753,7 +794,7 @@ def test_an_application_that_may_become_an_account_is_not_one(installed, two_thr
         two_threads.execute("drop owned by authenticator; drop role authenticator")
 
 
-# --- least privilege of the gateway ---------------------------------------------------------------------------------------
+# Least privilege of the gateway
 
 
 @pytest.mark.parametrize("statement", [
@@ -765,7 +806,7 @@ def test_an_application_that_may_become_an_account_is_not_one(installed, two_thr
     "select * from jobfeed.horizon",
     "select jobfeed.epoch()",
     "select jobfeed.key_text('{\"id\": 1}', '{id}')",
-    "insert into jobfeed.node (node, pid) values ('gw', 1) on conflict (node) do update set asleep = true, seen_at = now()",
+    "insert into jobfeed.node (node, pid) values ('gw', 1) on conflict (node) do update set asleep = true",
     "delete from jobfeed.node where pid = 1",
 ])
 def test_what_a_gateway_may_do(installed, statement):
@@ -824,7 +865,7 @@ def test_functions_with_the_rights_of_the_owner_pin_their_search_path(db):
     """) == []
 
 
-# --- shapes of tables ---------------------------------------------------------------------------------------------------
+# Shapes of tables
 
 
 def test_weird_names(bare):
@@ -839,7 +880,8 @@ def test_weird_names(bare):
             hidden => array['se\\cret'], quiet => array['when']);
         insert into "Weird Name"."user's" values ('00000000-0000-0000-0000-00000000000a', 'alice');
         insert into "Weird Name"."job's" values
-            ('50%, off', 7, 'new', 'psst', now(), '00000000-0000-0000-0000-00000000000a'), ('b', 8, 'new', 'psst', now(), null);
+            ('50%, off', 7, 'new', 'psst', now(), '00000000-0000-0000-0000-00000000000a'),
+            ('b', 8, 'new', 'psst', now(), null);
         update "Weird Name"."user's" set "Na.me" = 'bob';
         update "Weird Name"."job's" set "when" = now();
     """)
@@ -1046,7 +1088,7 @@ def test_long_feed_names_stay_apart(bare):
     assert visible(bare, "job_1", "id", "jobfeed_account", "bob", "account") == [1]
 
 
-# --- reference tables -----------------------------------------------------------------------------------------------------
+# Reference tables
 
 
 @pytest.mark.parametrize("progress", [
@@ -1074,7 +1116,7 @@ def test_updated_at_is_maintained(two_threads):
     assert value(two_threads, "select now() - updated_at < interval '1 minute' from job where id = 11")
 
 
-# --- text ----------------------------------------------------------------------------------------------------------------
+# Text
 
 
 @pytest.mark.parametrize("one, other, distance", [

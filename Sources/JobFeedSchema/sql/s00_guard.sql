@@ -50,8 +50,8 @@ begin
     if to_regclass('jobfeed.installation') is not null then
         execute 'select version from jobfeed.installation' into installed_version;
         if installed_version > script_version then
-            raise exception 'this database has jobfeed schema version %, which is newer than version % of this program; '
-                'install with the newer program', installed_version, script_version
+            raise exception 'this database has jobfeed schema version %, which is newer than version % of this '
+                'program; install with the newer program', installed_version, script_version
                 using errcode = 'object_not_in_prerequisite_state';
         end if;
     end if;

@@ -43,16 +43,19 @@ begin
         row_security_was_off boolean not null
     );
     comment on table jobfeed.feed is 'one row per attached table: everything a gateway has to know about it';
-    comment on column jobfeed.feed.owner is 'the owner path as it was given, e.g. assigned_to.author; null: operators only';
+    comment on column jobfeed.feed.owner is
+        'the owner path as it was given, e.g. assigned_to.author; null: operators only';
     comment on column jobfeed.feed.hops is
         'the owner path resolved: [{"schema":"public","table":"thread","from":["assigned_to"],"to":["id"]}]; '
         '"from" are columns of the table before, "to" the columns of this table they refer to';
-    comment on column jobfeed.feed.owner_column is 'the column of the last hop (of the table itself without hops) that names the owner';
+    comment on column jobfeed.feed.owner_column is
+        'the column of the last hop (of the table itself without hops) that names the owner';
     comment on column jobfeed.feed.hidden is 'columns that accounts may not read';
     comment on column jobfeed.feed.quiet is 'columns whose change alone is not logged';
     comment on column jobfeed.feed.gauges is 'columns of which only the latest value matters';
     comment on column jobfeed.feed.order_column is 'created_at when the table has it';
-    comment on column jobfeed.feed.since is 'the attaching transaction: the log proves nothing about snapshots that do not see it';
+    comment on column jobfeed.feed.since is
+        'the attaching transaction: the log proves nothing about snapshots that do not see it';
     comment on column jobfeed.feed.row_security_was_off is 'attach switched row security on, detach switches it off';
 
     create table jobfeed.schema_usage (
@@ -75,8 +78,8 @@ begin
     );
     create index change_xid on jobfeed.change (xid);
     comment on table jobfeed.change is
-        'the log. I: row = new. U: row = new without unchanged large columns, before = old values of the changed columns. '
-        'D: row = old. S (a row of an owner-path table changed): before/row = its linking columns before/after. T: truncated';
+        'the log. I: row = new. U: row = new without unchanged large columns, before = old values of what changed. '
+        'D: row = old. S (a row of an owner-path table changed): row, before = its linking columns. T: truncated';
     comment on column jobfeed.change.seq is 'order of the changes of one key; across keys it is not commit order';
     comment on column jobfeed.change.xid is 'the top-level transaction; readers compare snapshots with it';
     comment on column jobfeed.change.hop is 'S only: which table of the owner path, 1 is the nearest';
@@ -94,7 +97,8 @@ begin
         asleep boolean not null default false,
         seen_at timestamptz not null default now()
     );
-    comment on table jobfeed.node is 'one row per running gateway; unlogged, because gateways write it again after a crash';
+    comment on table jobfeed.node is
+        'one row per running gateway; unlogged, because gateways write it again after a crash';
 
     insert into jobfeed.migration (version) values (1);
 end

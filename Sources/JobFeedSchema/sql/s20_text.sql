@@ -13,7 +13,8 @@ as $$
     end
 $$;
 comment on function jobfeed.key_text(jsonb, text[]) is
-'The key of a row as one text: the value itself, or the values of a composite key joined by "," with "%" and "," escaped.
+'The key of a row as one text: the value itself, or the values of a composite key joined by ",", with "%" and ","
+escaped.
   row_json     the row, as to_jsonb gives it
   key_columns  the key columns, in key order
 Null when the row lacks the column.

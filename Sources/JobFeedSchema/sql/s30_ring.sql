@@ -7,5 +7,5 @@ as $$
     select pg_notify('jobfeed', '')
 $$;
 comment on function jobfeed.ring() is
-'Wakes every session that executed LISTEN jobfeed when this transaction commits. The capture functions call it after they
-have written their log row. Example: select jobfeed.ring();';
+'Wakes every session that executed LISTEN jobfeed when this transaction commits. The capture functions call it
+after they have written their log row. Example: select jobfeed.ring();';

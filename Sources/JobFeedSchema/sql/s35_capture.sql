@@ -1,8 +1,8 @@
 -- Capture: the trigger functions that write the log, in the writer's own transaction and under the writer's row lock.
 --
 -- They know columns by name only and reach them through to_jsonb, so that a column that is added, renamed or dropped
--- later never makes a writer fail. They run as the owner of the log, so that no writer needs a privilege on it, and with
--- every setting pinned on which the JSON form of a value depends, so that two writers log the same value alike.
+-- later never makes a writer fail. They run as the owner of the log, so that no writer needs a privilege on it, and
+-- with every setting pinned on which the JSON form of a value depends, so that two writers log the same value alike.
 
 create or replace function jobfeed.capture() returns trigger
 language plpgsql security definer
@@ -122,8 +122,8 @@ begin
 end
 $$;
 comment on function jobfeed.capture_hop() is
-'Trigger of a table on the owner path of a feed: logs an S row for each UPDATE of the columns through which the path leads,
-and for each DELETE.
+'Trigger of a table on the owner path of a feed: logs an S row for each UPDATE of the columns through which the path
+leads, and for each DELETE.
   argument 0  feed
   argument 1  position of the table on the path, 1 is the nearest
   argument 2  the columns that are referred to, a text[] literal

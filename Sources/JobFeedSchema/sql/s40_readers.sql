@@ -1,6 +1,7 @@
 -- Readers: whom the generated policies are about. Everyone else must not notice that row security is on.
 --
--- Policies ask these functions as whoever reads the table, who may lack USAGE on this schema, so neither calls the other.
+-- Policies ask these functions as whoever reads the table, who may lack USAGE on this schema, so neither calls the
+-- other.
 
 create or replace function jobfeed.reads_all() returns boolean
 language sql stable

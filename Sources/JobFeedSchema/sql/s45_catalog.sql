@@ -160,7 +160,8 @@ begin
         select * into step from jobfeed.follow(here, segments[place]);
         here := step.target;
         hops := hops || (
-            select jsonb_build_object('schema', nspname, 'table', relname, 'from', step.from_columns, 'to', step.to_columns)
+            select jsonb_build_object('schema', nspname, 'table', relname,
+                                      'from', step.from_columns, 'to', step.to_columns)
             from pg_class join pg_namespace on pg_namespace.oid = relnamespace
             where pg_class.oid = here
         );
@@ -172,7 +173,8 @@ $$;
 comment on function jobfeed.owner_path(regclass, text) is
 'An owner path resolved against the catalogs.
   relation  the attached table
-  path      columns joined by dots, quoted when they contain a dot: all but the last are foreign keys, the last names the owner
+  path      columns joined by dots, quoted when they contain a dot: all but the last are foreign keys, the last names
+            the owner
 Errors as jobfeed.follow; 22023 when the path is malformed.
 Example: select * from jobfeed.owner_path(''job'', ''assigned_to.author'')
   → [{"schema": "public", "table": "thread", "from": ["assigned_to"], "to": ["id"]}], author';
@@ -191,7 +193,8 @@ create or replace function jobfeed.names_in(list jsonb) returns text[]
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(array_agg(name order by place), '{}') from jsonb_array_elements_text(list) with ordinality as n (name, place)
+    select coalesce(array_agg(name order by place), '{}')
+    from jsonb_array_elements_text(list) with ordinality as n (name, place)
 $$;
 comment on function jobfeed.names_in(jsonb) is
 'A JSON array of names as text[]. Example: jobfeed.names_in(''["a", "b"]'') = ''{a,b}''';
@@ -212,6 +215,6 @@ as $$
     order by ordinality
 $$;
 comment on function jobfeed.links_of(jobfeed.feed) is
-'The tables of the owner path of a feed, nearest first: by which columns of the table before each is reached, which of its
-own columns they refer to, and which lead on (or name the owner, on the last).
+'The tables of the owner path of a feed, nearest first: by which columns of the table before each is reached, which of
+its own columns they refer to, and which lead on (or name the owner, on the last).
 Example: select l.* from jobfeed.feed f, jobfeed.links_of(f) l → 1, thread, {assigned_to}, {id}, {author}';

@@ -41,7 +41,8 @@ end
 $$;
 comment on function jobfeed.open_schema(text, text) is
 'Gives a role USAGE on a schema unless it has it, and remembers that, so that detach can take it back.
-Error 42501, with the statement that helps, without the right to do so. Example: select jobfeed.open_schema(''app'', ''jobfeed_account'')';
+Error 42501, with the statement that helps, without the right to do so.
+Example: select jobfeed.open_schema(''app'', ''jobfeed_account'')';
 
 create or replace function jobfeed.put_policy(relation regclass, policy text, definition text) returns void
 language plpgsql
@@ -138,8 +139,8 @@ begin
 end
 $$;
 comment on function jobfeed.generate_owner_function(jobfeed.feed) is
-'Creates or replaces jobfeed.owner_of_FEED, which follows the owner path with the rights of the owner of the tables, so that
-accounts need none on them. Returns the expression that finds the owner of a row.
+'Creates or replaces jobfeed.owner_of_FEED, which follows the owner path with the rights of the owner of the tables, so
+that accounts need none on them. Returns the expression that finds the owner of a row.
 Example: select jobfeed.generate_owner_function(f) from jobfeed.feed f → jobfeed.owner_of_jobs(assigned_to)';
 
 create or replace function jobfeed.generate_policies(of_feed jobfeed.feed) returns void
@@ -149,6 +150,7 @@ as $$
 declare
     relation constant regclass := of_feed.relation;
     owned text;
+    known_roles text;
     link record;
 begin
     -- The policies depend on the function, which can be replaced only without them.
@@ -171,6 +173,19 @@ begin
         -- Everybody else goes on as if row security were still off.
         perform jobfeed.put_policy(relation, 'jobfeed_others',
             'to public using (not (select jobfeed.is_reader())) with check (not (select jobfeed.is_reader()))');
+        -- A policy that is plainly true leaves the planner its freedom: behind any other, a condition whose operator is not
+        -- leakproof (equality of enums, LIKE, jsonb) could no longer use an index.
+        select string_agg(distinct grantee::regrole::text, ', ') into known_roles
+        from (select grantee from pg_class, aclexplode(relacl) where pg_class.oid = relation
+              union all
+              select grantee from pg_attribute, aclexplode(attacl) where attrelid = relation) as granted
+        where grantee not in (0, (select relowner from pg_class where pg_class.oid = relation))
+          and grantee::regrole::text not in ('jobfeed_account', 'jobfeed_operator', 'jobfeed_gateway');
+        execute format('drop policy if exists jobfeed_known on %s', relation);
+        if known_roles is not null then
+            perform jobfeed.put_policy(relation, 'jobfeed_known',
+                format('to %s using (true) with check (true)', known_roles));
+        end if;
         execute format('alter table %s enable row level security', relation);
     end if;
 
@@ -180,7 +195,8 @@ begin
         join pg_class on pg_class.oid = l.relation
         where relrowsecurity and l.relation <> of_feed.relation
     loop
-        perform jobfeed.put_policy(link.relation, jobfeed.object_name(format('jobfeed_hop_%s_', link.place), of_feed.name),
+        perform jobfeed.put_policy(link.relation,
+            jobfeed.object_name(format('jobfeed_hop_%s_', link.place), of_feed.name),
             format('for select to jobfeed_gateway%s using (true)',
                 -- With FORCE, the owner function would be subject to the policies of the table.
                 case when link.forced then ', ' || quote_ident(current_user) else '' end));
@@ -282,7 +298,7 @@ begin
             where polrelid = relation
               and (relation = of_feed.relation
                        and polname in ('jobfeed_account', 'jobfeed_account_only', 'jobfeed_operator', 'jobfeed_gateway',
-                                       'jobfeed_others')
+                                       'jobfeed_others', 'jobfeed_known')
                    or polname in (select jobfeed.object_name(format('jobfeed_hop_%s_', place), of_feed.name)
                                   from jobfeed.links_of(of_feed)))
         loop

@@ -130,7 +130,7 @@ comment on function jobfeed.refuse_overlap(regclass, text[], text, text[], text)
   reserved, purpose  the columns that cannot be that, and why, e.g. the status
 Example: select jobfeed.refuse_overlap(''job'', ''{id}'', ''hidden'', ''{id}'', ''the key'')';
 
-create or replace function jobfeed.warn_of_leaks(of_feed jobfeed.feed) returns void
+create or replace function jobfeed.warn_of_surprises(of_feed jobfeed.feed) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -138,13 +138,28 @@ declare
     exposed text;
     foreign_policies text;
     unsafe_columns text;
+    copying_roles text;
 begin
+    if of_feed.row_security_was_off then
+        select string_agg(distinct format('"%s"', coalesce(rolname, 'PUBLIC')), ', ') into copying_roles
+        from pg_class
+        cross join aclexplode(relacl) as granted
+        left join pg_roles on pg_roles.oid = grantee
+        where pg_class.oid = of_feed.relation and privilege_type = 'INSERT' and grantee <> relowner
+          and not coalesce(rolsuper or rolbypassrls, false);
+        if copying_roles is not null then
+            raise warning 'row security is now on for %, under which Postgres refuses COPY ... FROM to %; '
+                'they have to INSERT',
+                jobfeed.label(of_feed.relation), copying_roles;
+        end if;
+    end if;
+
     select string_agg(format('"%s"', attname), ', ' order by attnum) into unsafe_columns
     from pg_attribute
     where attrelid = of_feed.relation and attnum > 0 and not attisdropped and atttypid = 'json'::regtype;
     if unsafe_columns is not null then
-        raise warning 'column % of % is of type json, which takes the escape \u0000 that the log cannot store, so a write '
-            'with it fails; run: ALTER TABLE % ALTER COLUMN ... TYPE jsonb',
+        raise warning 'column % of % is of type json, which takes the escape \u0000 that the log cannot store, so a '
+            'write with it fails; run: ALTER TABLE % ALTER COLUMN ... TYPE jsonb',
             unsafe_columns, jobfeed.label(of_feed.relation), of_feed.relation;
     end if;
 
@@ -168,9 +183,10 @@ begin
     end if;
 end
 $$;
-comment on function jobfeed.warn_of_leaks(jobfeed.feed) is
-'Warns when accounts can read a hidden column all the same, when policies of others say something that the feed does not
-know, and of columns that can hold what jsonb cannot. Example: select jobfeed.warn_of_leaks(f) from jobfeed.feed f';
+comment on function jobfeed.warn_of_surprises(jobfeed.feed) is
+'Warns when roles lose COPY FROM to row security, when accounts can read a hidden column all the same, when policies of
+others say something that the feed does not know, and of columns that can hold what jsonb cannot.
+Example: select jobfeed.warn_of_surprises(f) from jobfeed.feed f';
 
 create or replace function jobfeed.attach(
     feed text,
@@ -194,7 +210,8 @@ declare
     link record;
 begin
     if feed is null or feed !~ '^[a-z][a-z0-9_]{0,62}$' then
-        raise exception 'feed name % is not valid; it must be a lower-case letter followed by up to 62 letters, digits or "_"',
+        raise exception 'feed name % is not valid; it must be a lower-case letter followed by up to 62 letters, digits '
+            'or "_"',
             coalesce('"' || feed || '"', 'null')
             using errcode = 'invalid_name';
     end if;
@@ -255,13 +272,13 @@ begin
         perform jobfeed.require_ownership(link.relation);
     end loop;
     perform jobfeed.generate(fresh);
-    perform jobfeed.warn_of_leaks(fresh);
+    perform jobfeed.warn_of_surprises(fresh);
     return fresh;
 end
 $$;
 comment on function jobfeed.attach(text, regclass, text[], text, text, text[], text[], text[]) is
-'Makes a table a feed: installs the capture triggers on it and along its owner path, and the row security by which accounts
-see their own rows. Attaching a feed again replaces its definition.
+'Makes a table a feed: installs the capture triggers on it and along its owner path, and the row security by which
+accounts see their own rows. Attaching a feed again replaces its definition.
   feed      name of the feed: a lower-case letter, then letters, digits, "_"
   relation  the table, plain or partitioned
   key       columns that identify a row: not null, unique; default the primary key
@@ -271,7 +288,8 @@ see their own rows. Attaching a feed again replaces its definition.
   hidden    columns that accounts may not read
   quiet     columns whose change alone is not worth a message, such as updated_at
   gauges    columns of which only the latest value matters, such as progress
-Returns the definition as stored. Errors name the mistake and the nearest right name (42703, 22023, 42809, 42710, 42501).
+Returns the definition as stored. Errors name the mistake and the nearest right name (42501, 42703, 42710,
+42809, 22023).
 Example: select jobfeed.attach(''jobs'', ''job'', status => ''status'', owner => ''assigned_to.author'',
     hidden => ''{errors}'', quiet => ''{updated_at}'', gauges => ''{progress}'')';
 

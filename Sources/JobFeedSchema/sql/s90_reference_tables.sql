@@ -46,7 +46,7 @@ comment on column public.job.assigned_to is 'the thread whose author owns the jo
 comment on column public.job.delay is 'milliseconds before a retry';
 comment on column public.job.timeout is 'seconds a run may take';
 comment on column public.job.assignee is 'the worker that holds the job';
-comment on column public.job.progress is '{"percent": 0…100, "message": text, "data": anything}, each of them optional';
+comment on column public.job.progress is '{"percent": 0 to 100, "message": text, "data": anything}, each optional';
 comment on column public.job.errors is 'what went wrong, attempt by attempt; not for the owner''s eyes';
 create index if not exists job_assigned_to on public.job (assigned_to);
 create index if not exists job_status_created_at on public.job (status, created_at);
