@@ -31,6 +31,7 @@ let feedName = 'jobs';
 /** @type {Subscription|undefined} */ let next;
 let tab = 'all';
 let filter = '';
+let acceptedFilter = '';
 let paused = false;
 let awaySince = 0;
 /** @type {StateDetail} */ let link = { state: 'closed', previous: 'closed' };
@@ -129,7 +130,7 @@ function connect(token) {
     onLive: () => drawCounts(counts.counts),
     onBatch: () => drawCounts(counts.counts),
   });
-  drawCounts({});
+  drawCounts(undefined);
   subscribe();
   mine.connect();
   byId('network').hidden = false;
@@ -142,15 +143,16 @@ function subscribe() {
   const mine = /** @type {JobFeed} */ (feed);
   next?.close();
   const channel = tab === 'all' ? feedName : `${feedName}:${tab}`;
+  const wanted = filter;
   byId('grid').setAttribute('aria-busy', 'true');
   const subscription = mine.subscribe(channel, {
-    filter: filter || undefined, limit: LIMIT, maxRate: MAX_RATE,
+    filter: wanted || undefined, limit: LIMIT, maxRate: MAX_RATE,
     onLive: (detail) => {
       if (subscription === next) {
         jobs?.close();
         jobs = subscription;
         next = undefined;
-        filterError('');
+        acceptedFilter = wanted;
         byId('grid').removeAttribute('aria-busy');
         list.replace(jobs.rows);
       } else if (detail.replaced) {
@@ -171,9 +173,9 @@ function subscribe() {
       if (subscription !== next) return;
       next = undefined;
       byId('grid').removeAttribute('aria-busy');
-      if (error.code === 'invalid_filter') filterError(error.message);
+      filter = acceptedFilter;
+      if (wanted && wanted !== filter) filterError(error.message);
       else showState('error', 'This view cannot be shown', error.message);
-      if (!jobs) drawState();
     },
   });
   next = subscription;
@@ -216,6 +218,7 @@ function stateChanged(detail) {
   link = detail;
   if (detail.state === 'reconnecting' && awaySince === 0) awaySince = Date.now();
   clearInterval(countdown);
+  if (detail.state !== 'live') hideNotice();
   if (detail.state === 'reconnecting') countdown = window.setInterval(drawLink, 250);
   drawLink();
   drawState();
@@ -271,7 +274,7 @@ function returned({ recovered, reason, caughtUp }) {
   awaySince = 0;
   const why = NOT_RECOVERED[reason ?? ''] ?? reason ?? 'no reason given';
   const text = recovered
-    ? `Recovered after ${away}: caught up on ${plural(caughtUp, 'change')}, nothing missed.`
+    ? `Recovered after ${away}: ${caughtUp ? `caught up on ${plural(caughtUp, 'change')}` : 'nothing had changed'}.`
     : `Back after ${away} with a fresh view: ${why}.`;
   const notice = byId('notice');
   notice.textContent = text;
@@ -334,6 +337,8 @@ function showState(kind, title, text, more = {}) {
   action.onclick = more.onAction ?? null;
   state.hidden = false;
   byId('panel').dataset.kind = kind;
+  document.body.classList.toggle('asking', kind === 'token');
+  if (kind !== 'loading') byId('grid').removeAttribute('aria-busy');
 }
 
 /** The list, or what to say when it is empty. */
@@ -346,8 +351,9 @@ function drawState() {
   } else if (!jobs || jobs.state !== 'live') {
     const reason = link.state === 'reconnecting' ? 'The gateway does not answer; trying again.' : '';
     showState('loading', '', reason);
-  } else if (filter) {
-    showState('empty', 'No job matches', `Nothing visible to you matches ${filter}. A job that does will appear here.`);
+  } else if (acceptedFilter) {
+    const text = `Nothing visible to you matches ${acceptedFilter}. A job that does will appear here.`;
+    showState('empty', 'No job matches', text);
   } else if (tab !== 'all') {
     showState('empty', `No ${tab} jobs`, 'A job that gets there will appear here at once.');
   } else {
@@ -368,7 +374,7 @@ select id, '/hello' from t;`;
 /** @param {number} count */
 function drawTotal(count) {
   const known = jobs?.truncated && count >= LIMIT ? `the newest ${plural(count, 'job')}` : plural(count, 'job');
-  const text = filter ? `${known} matching` : known;
+  const text = acceptedFilter ? `${known} matching` : known;
   if (byId('total').textContent !== text) byId('total').textContent = text;
   if ((count === 0) !== (byId('panel').dataset.kind === 'empty')) drawState();
 }
@@ -405,13 +411,12 @@ function chooseTab(name) {
   if (feed && !feed.error) subscribe();
 }
 
-/** @param {Record<string, number>} counts */
+/** @param {Record<string, number>|undefined} counts */
 function drawCounts(counts) {
-  const known = Object.keys(counts).length > 0 || feed?.state === 'live';
-  const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const all = Object.values(counts ?? {}).reduce((sum, count) => sum + count, 0);
   for (const made of byId('tabs').children) {
     const name = /** @type {HTMLElement} */ (made).dataset.tab ?? '';
-    const text = known ? number(name === 'all' ? all : counts[name] ?? 0) : '–';
+    const text = counts ? number(name === 'all' ? all : counts[name] ?? 0) : '–';
     const count = /** @type {Element} */ (made.querySelector('.count'));
     if (count.textContent !== text) count.textContent = text;
   }

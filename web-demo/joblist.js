@@ -32,13 +32,14 @@ const stillness = matchMedia('(prefers-reduced-motion: reduce)');
 
 /** Which cell shows which column. */
 const CELL_OF = /** @type {Record<string, keyof Cells>} */ ({
-  path: 'path', assigned_to: 'thread', status: 'status', progress: 'progress', retries: 'retries',
+  path: 'path', assigned_to: 'thread', status: 'chip', progress: 'progress', retries: 'retries',
   max_retries: 'retries', created_at: 'age',
 });
 
 /** The windowed list; everything that happens between two frames is drawn once. */
 export class JobList {
   #viewport = byId('viewport');
+  #head = byId('grid-head');
   #canvas = byId('canvas');
   #grid = byId('grid');
   #newer = byId('newer');
@@ -147,6 +148,11 @@ export class JobList {
 
   // ---------------------------------------------------------------------------------------------------------- drawing
 
+  /** The height of what can be seen of the rows, below the head that stays. */
+  get #sight() {
+    return this.#viewport.clientHeight - this.#head.offsetHeight;
+  }
+
   #measure() {
     const height = parseFloat(getComputedStyle(this.#grid).getPropertyValue('--row-height')) || 52;
     if (height !== this.#height) {
@@ -180,7 +186,7 @@ export class JobList {
     const { entries } = this.#order;
     const scroll = this.#viewport.scrollTop;
     const first = Math.max(0, Math.floor(scroll / this.#height) - OVERSCAN);
-    const last = Math.min(entries.length, Math.ceil((scroll + this.#viewport.clientHeight) / this.#height) + OVERSCAN);
+    const last = Math.min(entries.length, Math.ceil((scroll + this.#sight) / this.#height) + OVERSCAN);
     if (scroll < this.#height) this.#unseen = 0;
     this.#newer.hidden = this.#unseen === 0;
     if (this.#unseen > 0) this.#newer.textContent = `↑ ${this.#unseen} new`;
@@ -329,11 +335,15 @@ export class JobList {
    */
   #flash(element, touched) {
     const cells = /** @type {Cells} */ (this.#cells.get(element));
-    const targets = touched.has('*') ? [element]
-      : new Set([...touched].flatMap((column) => (column in CELL_OF ? [cells[CELL_OF[column]]] : [])));
-    const tone = FINAL.has(element.dataset.status ?? '') && touched.has('status') ? element.dataset.status : 'any';
-    const color = getComputedStyle(this.#grid).getPropertyValue(`--flash-${tone}`);
-    const frames = [{ backgroundColor: color }, { backgroundColor: 'transparent' }];
+    const styles = getComputedStyle(this.#grid);
+    if (touched.has('*')) {
+      element.animate([{ backgroundColor: styles.getPropertyValue('--flash-row') }, {}], FLASH);
+      return;
+    }
+    const status = element.dataset.status ?? '';
+    const color = styles.getPropertyValue(`--flash-${FINAL.has(status) && touched.has('status') ? status : 'any'}`);
+    const frames = [{ backgroundColor: color, boxShadow: `0 0 0 4px ${color}` }, {}];
+    const targets = new Set([...touched].flatMap((column) => (column in CELL_OF ? [cells[CELL_OF[column]]] : [])));
     for (const target of targets) /** @type {HTMLElement} */ (target).animate(frames, FLASH);
   }
 
@@ -371,9 +381,7 @@ export class JobList {
     const top = at * this.#height;
     const view = this.#viewport;
     if (top < view.scrollTop) view.scrollTop = top;
-    else if (top + this.#height > view.scrollTop + view.clientHeight) {
-      view.scrollTop = top + this.#height - view.clientHeight;
-    }
+    else if (top + this.#height > view.scrollTop + this.#sight) view.scrollTop = top + this.#height - this.#sight;
     this.#activate(entry.key);
     this.#draw();
     this.#shown.get(entry.key)?.focus({ preventScroll: true });
@@ -384,7 +392,7 @@ export class JobList {
     const row = rowOf(event.target);
     if (!row || event.altKey || event.ctrlKey || event.metaKey) return;
     const index = this.#order.indexOf(row.dataset.key ?? '');
-    const page = Math.max(1, Math.floor(this.#viewport.clientHeight / this.#height) - 1);
+    const page = Math.max(1, Math.floor(this.#sight / this.#height) - 1);
     const to = /** @type {Record<string, number>} */ ({
       ArrowDown: index + 1, ArrowUp: index - 1, PageDown: index + page, PageUp: index - page, Home: 0,
       End: this.#order.length - 1,
