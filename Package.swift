@@ -42,11 +42,7 @@ let package = Package(
         // Leaves: each knows one thing and nothing of the others.
         .target(
             name: "LibPQ",
-            dependencies: [
-                "CLibPQ",
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
+            dependencies: ["CLibPQ", .product(name: "Logging", package: "swift-log")],
             swiftSettings: settings
         ),
         .target(
@@ -65,7 +61,23 @@ let package = Package(
         .target(name: "JobFeedProtocol", swiftSettings: settings),
         .target(
             name: "JobFeedSchema",
-            dependencies: ["LibPQ"],
+            // Embedded, so that one binary installs its own schema.
+            resources: [
+                .embedInCode("sql/s00_guard.sql"),
+                .embedInCode("sql/s05_roles.sql"),
+                .embedInCode("sql/s10_migration_001.sql"),
+                .embedInCode("sql/s20_text.sql"),
+                .embedInCode("sql/s25_epoch.sql"),
+                .embedInCode("sql/s30_ring.sql"),
+                .embedInCode("sql/s35_capture.sql"),
+                .embedInCode("sql/s40_readers.sql"),
+                .embedInCode("sql/s45_catalog.sql"),
+                .embedInCode("sql/s50_generate.sql"),
+                .embedInCode("sql/s60_attach.sql"),
+                .embedInCode("sql/s70_privileges.sql"),
+                .embedInCode("sql/s80_refresh.sql"),
+                .embedInCode("sql/s90_reference_tables.sql"),
+            ],
             swiftSettings: settings
         ),
         .target(
@@ -85,9 +97,11 @@ let package = Package(
         .target(
             name: "Gateway",
             dependencies: [
-                "Feed", "JobFeedProtocol", "JobFeedSchema", "LibPQ", "WebDemo", "WebSocketTransport",
+                "Feed", "JobFeedProtocol", "LibPQ", "WebDemo", "WebSocketTransport",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "JWTKit", package: "jwt-kit"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -97,6 +111,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings
         ),
@@ -106,6 +121,7 @@ let package = Package(
                 "EmbeddedPostgres", "Gateway", "JobFeedSchema", "LibPQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "JWTKit", package: "jwt-kit"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings
@@ -142,7 +158,11 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "LibPQTests", dependencies: ["LibPQ", "EmbeddedPostgres"], swiftSettings: settings),
+        .testTarget(
+            name: "LibPQTests",
+            dependencies: ["EmbeddedPostgres", "LibPQ", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: settings
+        ),
         .testTarget(name: "JobFeedClientTests", dependencies: ["JobFeedClient", "jobfeed"], swiftSettings: settings),
         .testTarget(name: "GatewayTests", dependencies: ["Gateway"], swiftSettings: settings),
     ]

@@ -47,11 +47,15 @@ package struct FeedDefinition: Sendable, Equatable {
     package let orderColumn: String?
     /// The transaction that attached the feed: the log says nothing about snapshots that do not see it.
     package let since: UInt64
+    /// The SQL type of the owner column.
+    package let ownerTypeName: String?
+    /// Another one after each `jobfeed.attach`.
+    package let revision: String
 
     package init(
         name: String, schema: String, table: String, columns: [Column], key: [String], status: String, hops: [Hop],
-        ownerColumn: String?, hidden: Set<String>, quiet: Set<String>, gauges: Set<String>, orderColumn: String?,
-        since: UInt64
+        ownerColumn: String?, ownerTypeName: String?, hidden: Set<String>, quiet: Set<String>, gauges: Set<String>,
+        orderColumn: String?, since: UInt64, revision: String
     ) {
         self.name = name
         self.schema = schema
@@ -66,6 +70,8 @@ package struct FeedDefinition: Sendable, Equatable {
         self.gauges = gauges
         self.orderColumn = orderColumn
         self.since = since
+        self.ownerTypeName = ownerTypeName
+        self.revision = revision
     }
 
     package func column(_ name: String) -> Column? {

@@ -55,6 +55,13 @@ package struct OwnerTable: Sendable {
         }
     }
 
+    /// The end alone: each span of the log that is cut out of a batch brings its own start.
+    package var withoutStarts: OwnerTable {
+        var table = self
+        table.starts = Array(repeating: [:], count: self.hops.count)
+        return table
+    }
+
     /// The owner of a row now; `nil`: nobody but operators.
     package func ownerAtEnd(of row: (String) -> JSONText?) -> String? {
         self.owner(of: row) { hop, key in self.ends[hop][key] ?? nil }

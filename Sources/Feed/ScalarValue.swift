@@ -160,7 +160,7 @@ enum Instant {
             micros += second * 1_000_000
             if take(".") {
                 let run = rest.prefix { $0.isASCII && $0.isNumber }
-                guard (1...9).contains(run.count), let value = Int64((run + "000000").prefix(6)) else { return nil }
+                guard (1...6).contains(run.count), let value = Int64((run + "000000").prefix(6)) else { return nil }
                 micros += value
                 rest = rest.dropFirst(run.count)
             }

@@ -18,6 +18,11 @@ package struct ConnectionSettings: Sendable {
         self.connectTimeout = connectTimeout
     }
 
+    package func with(role: String) -> Self {
+        Self(
+            conninfo: self.conninfo, applicationName: self.applicationName, role: role, connectTimeout: self.connectTimeout)
+    }
+
     package func with(applicationName: String) -> Self {
         Self(
             conninfo: self.conninfo,

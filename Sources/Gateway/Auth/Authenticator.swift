@@ -1,0 +1,59 @@
+import Foundation
+import JWTKit
+import JobFeedProtocol
+
+/// Verifies tokens: pinned algorithms, known keys, then ``TokenRules``.
+package struct Authenticator: Sendable {
+    private static let maximumTokenBytes = 16 << 10
+
+    private let rules: TokenRules
+    /// A key collection per algorithm: a token chooses among keys, never what a key is used for.
+    private let keys: [String: JWTKeyCollection]
+
+    init(rules: TokenRules, keys: [String: JWTKeyCollection]) {
+        self.rules = rules
+        self.keys = keys
+    }
+
+    package func verify(_ token: String) async throws(AuthenticationError) -> Identity {
+        try await self.verify(token, now: Date().timeIntervalSince1970)
+    }
+
+    package func verify(_ token: String, now: Double) async throws(AuthenticationError) -> Identity {
+        guard token.utf8.count <= Self.maximumTokenBytes else {
+            throw AuthenticationError(message: "the token is longer than \(Self.maximumTokenBytes) bytes")
+        }
+        let algorithm = try Self.algorithm(of: token)
+        guard let keys = self.keys[algorithm] else {
+            throw AuthenticationError(
+                message: "the token's algorithm is not accepted; accepted are "
+                    + self.keys.keys.sorted().joined(separator: ", "))
+        }
+        let claims: TokenClaims
+        do {
+            claims = try await keys.verify(token, as: TokenClaims.self, iteratingKeys: true)
+        } catch {
+            throw AuthenticationError(message: "the token's signature does not fit any known key")
+        }
+        return try self.rules.identity(of: claims, now: now)
+    }
+
+    private static func algorithm(of token: String) throws(AuthenticationError) -> String {
+        let parts = token.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, let header = Self.decoded(parts[0]), case .string(let name)? = header["alg"] else {
+            throw AuthenticationError(message: "this is no signed JWT (header.payload.signature)")
+        }
+        return name
+    }
+
+    private static func decoded(_ part: Substring) -> JSONObject? {
+        var base64 = String(
+            part.map { (character: Character) -> Character in
+                character == "-" ? "+" : character == "_" ? "/" : character
+            })
+        base64 += String(repeating: "=", count: (4 - base64.utf8.count % 4) % 4)
+        guard let data = Data(base64Encoded: base64) else { return nil }
+        guard case .object(let header)? = try? JSONValue(parsing: Array(data)) else { return nil }
+        return header
+    }
+}

@@ -1,0 +1,29 @@
+/// Who a token speaks for, and for how long.
+package struct Identity: Sendable, Equatable {
+    package enum Access: String, Sendable {
+        case account
+        case `operator`
+    }
+
+    package let user: String
+    package let access: Access
+    /// Seconds since 1970.
+    package let expiresAt: Double
+
+    package init(user: String, access: Access, expiresAt: Double) {
+        self.user = user
+        self.access = access
+        self.expiresAt = expiresAt
+    }
+
+    var expiresAtText: String {
+        // A year of five digits and more is nobody's business; it must not overflow either.
+        let seconds = Int64(min(max(self.expiresAt, 0), 253_402_300_799))
+        return String(Timestamp.iso8601(micros: seconds * 1_000_000).prefix(19)) + "Z"
+    }
+}
+
+/// Why a token was refused, in words that help its maker and tell a thief nothing.
+package struct AuthenticationError: Error, Equatable {
+    package let message: String
+}

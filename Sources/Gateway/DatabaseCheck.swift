@@ -1,0 +1,101 @@
+import Feed
+package import LibPQ
+package import Logging
+
+/// Finds out before anybody connects whether the database can be served from, and says what to do when it cannot.
+package struct DatabaseCheck: Sendable {
+    package enum Failure: Error, Sendable {
+        /// Nobody answers; it may come back.
+        case unavailable(PostgresError)
+        /// It answers, but has to be set up first.
+        case configuration(message: String)
+
+        package var message: String {
+            switch self {
+            case .unavailable(let error): "the database cannot be reached: \(error)"
+            case .configuration(let message): message
+            }
+        }
+    }
+
+    package struct Report: Sendable {
+        package let serverVersion: Int
+        package let feeds: [String]
+        /// Settings that also take on the runtime role.
+        package let settings: ConnectionSettings
+    }
+
+    private let settings: ConnectionSettings
+    private let logger: Logger
+
+    package init(settings: ConnectionSettings, logger: Logger) {
+        self.settings = settings
+        self.logger = logger
+    }
+
+    /// - Returns: the settings to use from now on.
+    package func waitUntilUsable(timeout: Duration) async throws(Failure) -> ConnectionSettings {
+        let deadline = ContinuousClock.now + timeout
+        var said = false
+        while true {
+            do throws(Failure) {
+                return try await self.run().settings
+            } catch {
+                guard case .unavailable(let reason) = error, .now < deadline else { throw error }
+                if !said { self.logger.warning("Waiting for the database", metadata: ["error": "\(reason)"]) }
+                said = true
+                try? await Task.sleep(for: .milliseconds(250))
+            }
+        }
+    }
+
+    package func run() async throws(Failure) -> Report {
+        let settings = self.settings
+        let result = await withCheckedContinuation { continuation in
+            let thread = WorkerThread(name: "jobfeed-check") {
+                continuation.resume(returning: Swift.Result { () throws(Failure) in try Self.check(settings) })
+            }
+            _ = thread
+        }
+        return try result.get()
+    }
+
+    private static func check(_ settings: ConnectionSettings) throws(Failure) -> Report {
+        do {
+            let connection = try Connection.open(settings)
+            defer { connection.close() }
+            let installed = try connection.query(
+                """
+                SELECT to_regclass('jobfeed.installation') IS NOT NULL,
+                       coalesce((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1), false),
+                       current_user
+                """, [Gateway.role])
+            let user = installed.string(0, 2) ?? "?"
+            guard installed.bool(0, 0) == true else {
+                throw Failure.configuration(
+                    message: "jobfeed is not installed in this database; run `jobfeed-server install` as the role that owns the tables")
+            }
+            guard installed.bool(0, 1) == true else {
+                throw Failure.configuration(
+                    message: "role \(user) may not act as \(Gateway.role); run: GRANT \(Gateway.role) TO \(user)")
+            }
+            let settings = settings.with(role: Gateway.role)
+            let gateway = try Connection.open(settings)
+            defer { gateway.close() }
+            let feeds = try Catalog.load(gateway).keys.sorted()
+            return Report(serverVersion: connection.serverVersion, feeds: feeds, settings: settings)
+        } catch let failure as Failure {
+            throw failure
+        } catch let error as PostgresError {
+            throw Self.isPassing(error) ? .unavailable(error) : .configuration(message: "\(error)")
+        } catch {
+            throw .configuration(message: "\(error)")
+        }
+    }
+
+    /// No server, one that starts or stops, or too many connections: worth another try. A wrong password or database is not.
+    private static func isPassing(_ error: PostgresError) -> Bool {
+        if let state = error.sqlState { return state.hasPrefix("57P") || state.hasPrefix("53") || state.hasPrefix("08") }
+        return error.kind == .connection
+    }
+}

@@ -1,0 +1,99 @@
+import Foundation
+import Hummingbird
+import HummingbirdCore
+import LibPQ
+package import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+import UnixSignals
+
+/// The composition root: the only place that knows how reader, hub, sessions and HTTP belong together.
+package struct Gateway {
+    package static let role = "jobfeed_gateway"
+
+    private let configuration: GatewayConfiguration
+    private let logger: Logger
+
+    package init(_ configuration: GatewayConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+    }
+
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// - Parameter onListening: called once connections are accepted, with the address.
+    package func run(onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void) async throws {
+        let configuration = self.configuration
+        let authenticator = try await configuration.keys.authenticator(rules: configuration.tokens)
+        let database = try await DatabaseCheck(settings: configuration.database, logger: self.logger)
+            .waitUntilUsable(timeout: configuration.startTimeout)
+
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.eventLoops)
+        let loops = Array(group.makeIterator())
+        var shards: [NIOLoopBound<Shard>] = []
+        for loop in loops {
+            shards.append(try await loop.submit { NIOLoopBound(Shard(), eventLoop: loop) }.get())
+        }
+        let hub = Hub(shards: shards, loops: loops)
+        let interest = FilterInterest()
+        let health = ReaderHealth()
+        let reader = try FeedReader(
+            settings: database, node: configuration.node, hub: hub, interest: interest, health: health, logger: self.logger)
+        let pool = ConnectionPool(
+            settings: database.with(applicationName: "jobfeed/\(configuration.node)/snapshot"), size: configuration.poolSize,
+            maximumWaiting: 10_000, logger: self.logger)
+        var limits = SessionContext.Limits()
+        limits.subscriptions = configuration.subscriptionsPerConnection
+        limits.messageBytes = configuration.messageBytes
+        let context = SessionContext(
+            node: configuration.node, limits: limits, heartbeat: configuration.heartbeat, authenticator: authenticator,
+            pool: pool, interest: interest, reader: reader, health: health, logger: self.logger)
+        let clocks = zip(loops, shards).map { loop, shard in Self.startClock(loop, shard) }
+        reader.start()
+
+        let routes = Routes(health: health, node: configuration.node, demoTokens: configuration.demoTokens)
+        let admission = Admission(authenticator: authenticator, allowedOrigins: configuration.allowedOrigins)
+        let application = Application(
+            responder: routes.router().buildResponder(),
+            server: HTTPServerBuilder { responder in
+                GatewayChannel(responder: responder, admission: admission, hub: hub, context: context)
+            },
+            configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: nil),
+            onServerRunning: { channel in
+                onListening(configuration.host, channel.localAddress?.port ?? configuration.port)
+            },
+            eventLoopGroupProvider: .shared(group),
+            logger: self.logger)
+        let outcome = await Self.outcome {
+            var services = ServiceGroupConfiguration(
+                services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: self.logger)
+            services.maximumGracefulShutdownDuration = configuration.drain
+            try await ServiceGroup(configuration: services).run()
+        }
+        for clock in clocks { clock.cancel() }
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async {
+                reader.stop()
+                continuation.resume()
+            }
+        }
+        await pool.shutdown()
+        try? await group.shutdownGracefully()
+        try outcome.get()
+    }
+
+    private static func startClock(_ loop: any EventLoop, _ shard: NIOLoopBound<Shard>) -> RepeatedTask {
+        loop.scheduleRepeatedTask(initialDelay: .milliseconds(500), delay: .milliseconds(500)) { _ in
+            shard.value.tick(now: loop.now, wallClockSeconds: Date().timeIntervalSince1970)
+        }
+    }
+
+    private static func outcome(_ body: () async throws -> Void) async -> Swift.Result<Void, any Error> {
+        do {
+            return .success(try await body())
+        } catch {
+            return .failure(error)
+        }
+    }
+}

@@ -1,0 +1,30 @@
+package import LibPQ
+
+/// Everything a gateway is told; the executable reads it from flags, environment and file.
+package struct GatewayConfiguration: Sendable {
+    package var host = "127.0.0.1"
+    package var port = 8080
+    /// Unique among the nodes of one database; part of `application_name`.
+    package var node: String
+    package var database: ConnectionSettings
+    package var keys = KeySource()
+    package var tokens = TokenRules()
+    package var heartbeat: Duration = .seconds(25)
+    /// Sessions for snapshots and replays, besides the two of the reader.
+    package var poolSize = 4
+    package var allowedOrigins: Set<String> = []
+    package var subscriptionsPerConnection = 128
+    package var messageBytes = 65_536
+    package var eventLoops: Int
+    /// How long clients may take to leave after SIGTERM.
+    package var drain: Duration = .seconds(10)
+    /// How long the database may take to be there at the start.
+    package var startTimeout: Duration = .seconds(10)
+    package var demoTokens: (@Sendable () async throws -> [UInt8])? = nil
+
+    package init(node: String, database: ConnectionSettings, eventLoops: Int) {
+        self.node = node
+        self.database = database
+        self.eventLoops = eventLoops
+    }
+}

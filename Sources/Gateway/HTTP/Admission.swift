@@ -1,0 +1,86 @@
+import HTTPTypes
+import JobFeedProtocol
+import NIOCore
+import NIOHTTP1
+
+/// Decides about a WebSocket before the upgrade, from its request head alone.
+struct Admission: Sendable {
+    static let path = "/v1/feed"
+    static let subprotocol = "jobfeed.v1"
+
+    struct Accepted: Sendable {
+        /// `nil`: the first frame has to authenticate.
+        let identity: Identity?
+        let responseHeaders: HTTPHeaders
+    }
+
+    enum Decision: Sendable {
+        case accepted(Accepted)
+        case refused(Problem)
+    }
+
+    let authenticator: Authenticator
+    /// Origins of pages besides the gateway's own; `*` admits all.
+    let allowedOrigins: Set<String>
+
+    func decide(_ head: HTTPRequestHead) async -> Decision {
+        do throws(Problem) {
+            return .accepted(try await self.accept(head))
+        } catch {
+            return .refused(error)
+        }
+    }
+
+    private func accept(_ head: HTTPRequestHead) async throws(Problem) -> Accepted {
+        // Compared to the letter: a path that only becomes this one by decoding is another path.
+        guard head.uri.prefix(while: { $0 != "?" }) == Self.path else {
+            throw Problem(status: .notFound, code: .invalidField, detail: "WebSockets are served at \(Self.path)")
+        }
+        // RFC 6455 §4.2.1; the version and the key are checked by the upgrader.
+        guard head.method == .GET, head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" })
+        else { throw .badRequest("a WebSocket opens with GET and Connection: Upgrade") }
+        try self.checkOrigin(head)
+        let offered = head.headers[canonicalForm: "sec-websocket-protocol"].map(String.init)
+        var headers = HTTPHeaders()
+        if !offered.isEmpty {
+            guard offered.contains(Self.subprotocol) else {
+                throw .badRequest("offer the subprotocol \(Self.subprotocol)")
+            }
+            headers.add(name: "Sec-WebSocket-Protocol", value: Self.subprotocol)
+        }
+        guard let token = try Self.token(head, offered) else { return Accepted(identity: nil, responseHeaders: headers) }
+        do {
+            return Accepted(identity: try await self.authenticator.verify(token), responseHeaders: headers)
+        } catch {
+            throw Problem(status: .unauthorized, code: .invalidToken, detail: error.message)
+        }
+    }
+
+    private static func token(_ head: HTTPRequestHead, _ offered: [String]) throws(Problem) -> String? {
+        let inProtocols = offered.filter { $0.hasPrefix("bearer.") }.map { String($0.dropFirst("bearer.".count)) }
+        let inHeader = head.headers["authorization"]
+        guard inHeader.count + inProtocols.count <= 1 else {
+            throw .badRequest("send one token: in Authorization, or in Sec-WebSocket-Protocol")
+        }
+        guard let authorization = inHeader.first else { return inProtocols.first }
+        let parts = authorization.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+            throw Problem(
+                status: .unauthorized, code: .invalidToken, detail: "Authorization has to be Bearer and a token")
+        }
+        return String(parts[1])
+    }
+
+    private func checkOrigin(_ head: HTTPRequestHead) throws(Problem) {
+        // Only browsers send one. Its own host is always welcome; RFC 6454 §7.
+        guard let origin = head.headers.first(name: "origin") else { return }
+        if self.allowedOrigins.contains("*") || self.allowedOrigins.contains(origin) { return }
+        let host = head.headers.first(name: "host")?.lowercased()
+        for scheme in ["http://", "https://"] where origin.lowercased().hasPrefix(scheme) {
+            if origin.lowercased().dropFirst(scheme.count) == host ?? "" { return }
+        }
+        throw Problem(
+            status: .forbidden, code: .forbidden,
+            detail: "pages of this origin may not connect; the operator can allow it with --allowed-origins")
+    }
+}

@@ -1,0 +1,131 @@
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+import NIOHTTPTypesHTTP1
+import WebSocketTransport
+
+/// Serves HTTP/1.1 through the router and hands accepted upgrades to a session on the channel's event loop.
+struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
+    enum Outcome: Sendable {
+        case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>)
+        case refused(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>, Problem)
+        case webSocket
+    }
+
+    struct Value: ServerChildChannelValue {
+        let channel: any Channel
+        let outcome: EventLoopFuture<Outcome>
+        /// Closes a peer that connects and then says nothing, or says something that is not HTTP.
+        let handshakeDeadline: Scheduled<Void>
+    }
+
+    let responder: HTTPChannelHandler.Responder
+    let admission: Admission
+    let hub: Hub
+    let context: SessionContext
+    let handshakeTimeout: TimeAmount = .seconds(10)
+    let idleTimeout: Duration = .seconds(60)
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        channel.eventLoop.makeCompletedFuture {
+            let decision = NIOLoopBoundBox<Admission.Decision?>(nil, eventLoop: channel.eventLoop)
+            let upgrader = Upgrader<Outcome>(
+                decide: { channel, head in
+                    channel.eventLoop.makeFutureWithTask { await self.admission.decide(head) }.map { verdict in
+                        decision.value = verdict
+                        switch verdict {
+                        case .accepted(let accepted): return accepted.responseHeaders
+                        case .refused: return nil
+                        }
+                    }
+                },
+                install: { channel, _ in
+                    channel.eventLoop.makeCompletedFuture {
+                        guard case .accepted(let accepted) = decision.value else {
+                            preconditionFailure("upgraded without a decision")
+                        }
+                        try self.install(accepted, on: channel)
+                        return .webSocket
+                    }
+                })
+            var pipeline = NIOUpgradableHTTPServerPipelineConfiguration(
+                upgradeConfiguration: .init(
+                    upgraders: [upgrader],
+                    notUpgradingCompletionHandler: { channel in
+                        channel.eventLoop.makeCompletedFuture {
+                            let http = try self.http(channel, logger)
+                            if case .refused(let problem) = decision.value { return .refused(http, problem) }
+                            return .http(http)
+                        }
+                    }))
+            // The async channel serialises requests, and answers what cannot be parsed itself.
+            pipeline.enablePipelining = false
+            pipeline.enableErrorHandling = false
+            pipeline.enableResponseHeaderValidation = false
+            let outcome = try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(configuration: pipeline)
+            let deadline = channel.eventLoop.scheduleTask(in: self.handshakeTimeout) { channel.close(promise: nil) }
+            return Value(channel: channel, outcome: outcome, handshakeDeadline: deadline)
+        }
+    }
+
+    private func http(
+        _ channel: any Channel, _ logger: Logger
+    ) throws -> NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart> {
+        try channel.pipeline.syncOperations.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+        try channel.pipeline.syncOperations.addHandler(
+            HTTPConnectionStateHandler(idleTimeout: self.idleTimeout, logger: logger))
+        return try NIOAsyncChannel(
+            wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+    }
+
+    private func install(_ accepted: Admission.Accepted, on channel: any Channel) throws {
+        guard let shard = self.hub.shard(of: channel.eventLoop) else {
+            preconditionFailure("a connection on an event loop that has no shard")
+        }
+        let session = Session(
+            identity: accepted.identity, context: self.context, shard: shard.value, eventLoop: channel.eventLoop)
+        var configuration = WebSocketConnection.Configuration()
+        configuration.maxMessageBytes = self.context.limits.messageBytes
+        let connection = WebSocketConnection(
+            configuration: configuration, session: session, eventLoop: channel.eventLoop)
+        try connection.install(on: channel)
+    }
+
+    func handle(value: Value, logger: Logger) async {
+        await withTaskCancellationHandler {
+            do {
+                let outcome = try await value.outcome.get()
+                value.handshakeDeadline.cancel()
+                switch outcome {
+                case .http(let http): await self.handleHTTP(asyncChannel: http, logger: logger)
+                case .refused(let http, let problem): try await Self.refuse(http, problem)
+                case .webSocket: try await value.channel.closeFuture.get()
+                }
+            } catch {
+                // A failed upgrade leaves nobody else who would close the socket.
+                value.handshakeDeadline.cancel()
+                value.channel.close(promise: nil)
+            }
+        } onCancel: {
+            value.channel.close(promise: nil)
+        }
+    }
+
+    private static func refuse(
+        _ http: NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>, _ problem: Problem
+    ) async throws {
+        try await http.executeThenClose { _, outbound in
+            var headers = problem.headers
+            let body = problem.body
+            headers[.connection] = "close"
+            headers[.contentLength] = String(body.count)
+            try await outbound.write(.head(HTTPResponse(status: problem.status, headerFields: headers)))
+            try await outbound.write(.body(ByteBuffer(bytes: body)))
+            try await outbound.write(.end(nil))
+        }
+    }
+}

@@ -1,0 +1,75 @@
+import HTTPTypes
+import Hummingbird
+import JobFeedProtocol
+import NIOCore
+import WebDemo
+
+/// What the gateway answers over plain HTTP.
+struct Routes: Sendable {
+    /// How old the last read may be for a node that calls itself ready.
+    static let maximumLag = Duration.seconds(15)
+
+    let health: ReaderHealth
+    let node: String
+    /// The JSON that the demo page starts from; `nil` outside of the demo.
+    let demoTokens: (@Sendable () async throws -> [UInt8])?
+
+    func router() -> Router<BasicRequestContext> {
+        let router = Router()
+        router.get("/healthz") { _, _ in Self.json([UInt8](#"{"status":"ok"}"#.utf8)) }
+        router.get("/readyz") { _, _ in self.readiness() }
+        router.get("/v1/feed") { _, _ in
+            Self.response(
+                Problem(
+                    status: .upgradeRequired, code: .invalidField,
+                    detail: "open a WebSocket here, as the first request of its connection"))
+        }
+        if let demoTokens {
+            router.get("/demo/tokens") { _, _ in Self.json(try await demoTokens()) }
+        }
+        for file in WebDemo.files {
+            router.get(RouterPath(stringLiteral: file.path)) { _, _ in Self.file(file) }
+        }
+        return router
+    }
+
+    private func readiness() -> Response {
+        let status = self.health.status
+        var writer = MessageWriter()
+        writer.beginObject()
+        let problem: String?
+        if let error = status.lastError {
+            problem = "the database is away: \(error)"
+        } else if let lastRead = status.lastRead {
+            problem = .now - lastRead > Self.maximumLag ? "the log was last read \(ContinuousClock.now - lastRead) ago" : nil
+        } else {
+            problem = "the database was not reached yet"
+        }
+        writer.member("status", problem == nil ? "ready" : "not ready")
+        writer.member("node", self.node)
+        if let problem { writer.member("detail", problem) }
+        if let asOf = status.asOf { writer.member("as_of", Timestamp.iso8601(micros: asOf)) }
+        writer.endObject()
+        return Self.json(writer.bytes, status: problem == nil ? .ok : .serviceUnavailable)
+    }
+
+    private static func json(_ bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status, headers: [.contentType: "application/json", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+    }
+
+    private static func response(_ problem: Problem) -> Response {
+        Response(
+            status: problem.status, headers: problem.headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: problem.body)))
+    }
+
+    private static func file(_ file: WebDemo.File) -> Response {
+        var headers: HTTPFields = [.contentType: file.contentType, .cacheControl: "no-cache"]
+        headers[.xContentTypeOptions] = "nosniff"
+        headers[.contentSecurityPolicy] =
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
+            + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: file.bytes)))
+    }
+}

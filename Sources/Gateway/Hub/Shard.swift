@@ -1,0 +1,158 @@
+import Feed
+import NIOCore
+import WebSocketTransport
+
+/// Everything one event loop knows of feeds and subscribers. Created off the loop, used only on it.
+final class Shard {
+    private(set) var catalog: [String: FeedDefinition] = [:]
+    /// Where the live subscriptions of this loop stand; `nil` before the database was reached.
+    private(set) var position: (cursor: Cursor, text: String, readAt: Int64)? = nil
+
+    private var groups = GroupIndex()
+    private var unsettled: [ObjectIdentifier: Subscription] = [:]
+    private var sessions: [ObjectIdentifier: Session] = [:]
+    /// Sessions that something was written to since the last flush.
+    private var dirty: [ObjectIdentifier: Session] = [:]
+
+    // MARK: Sessions
+
+    func add(_ session: Session) { self.sessions[ObjectIdentifier(session)] = session }
+
+    func remove(_ session: Session) {
+        self.sessions[ObjectIdentifier(session)] = nil
+        self.dirty[ObjectIdentifier(session)] = nil
+    }
+
+    var openSessions: [Session] { Array(self.sessions.values) }
+
+    /// Lets every session look at its clocks.
+    func tick(now: NIODeadline, wallClockSeconds: Double) {
+        for session in self.sessions.values { session.tick(now: now, wallClockSeconds: wallClockSeconds) }
+    }
+
+    // MARK: Subscriptions
+
+    /// From here on batches are kept for it.
+    func open(_ subscription: Subscription) {
+        self.unsettled[ObjectIdentifier(subscription)] = subscription
+    }
+
+    func close(_ subscription: Subscription) {
+        if case .live(let group) = subscription.state {
+            group.remove(subscription)
+            self.groups.removeIfEmpty(group)
+        }
+        self.unsettled[ObjectIdentifier(subscription)] = nil
+        subscription.state = .closed
+    }
+
+    /// Takes a live or waiting subscription back to loading.
+    func restart(_ subscription: Subscription, with view: View) {
+        self.close(subscription)
+        subscription.restart(with: view)
+        self.open(subscription)
+    }
+
+    /// The subscription holds `snapshot` now: catches it up with what happened while it was read.
+    func settle(_ subscription: Subscription, at snapshot: Snapshot) {
+        guard case .loading(let buffered) = subscription.state else { return }
+        subscription.state = .ahead(snapshot)
+        for step in buffered { self.deliver(step, to: subscription, holding: snapshot) }
+        if let position = self.position { self.join(subscription, snapshot, at: position.cursor.snapshot) }
+        subscription.session?.flush()
+    }
+
+    private func join(_ subscription: Subscription, _ snapshot: Snapshot, at position: Snapshot) {
+        guard position.includes(snapshot) else { return }
+        self.unsettled[ObjectIdentifier(subscription)] = nil
+        let group = self.groups.group(for: subscription)
+        group.add(subscription)
+        subscription.state = .live(group)
+    }
+
+    // MARK: Steps
+
+    func apply(_ step: Step) {
+        if let catalog = step.catalog { self.catalog = catalog }
+        let cursor = step.cursor
+        let text = cursor.encoded()
+        for batch in step.batches { self.deliver(batch, cursor: text) }
+        self.position = (cursor, text, step.readAt)
+
+        for subscription in Array(self.unsettled.values) {
+            switch subscription.state {
+            case .loading(var buffered):
+                guard step.batches.contains(where: { $0.feed.name == subscription.view.feed.name }) else { continue }
+                buffered.append(step)
+                subscription.state = .loading(buffered: buffered)
+                if buffered.count > Self.maximumBuffered { subscription.session?.tooSlow() }
+            case .ahead(let snapshot):
+                self.deliver(step, to: subscription, holding: snapshot)
+                self.join(subscription, snapshot, at: step.end)
+            case .live, .closed: break
+            }
+        }
+        if !step.resets.isEmpty {
+            for session in self.openSessions { session.reset(step.resets) }
+        }
+        for session in self.dirty.values { session.flush() }
+        self.dirty.removeAll(keepingCapacity: true)
+    }
+
+    /// Steps kept for a subscription whose snapshot does not come; they are shared with all others that wait.
+    private static let maximumBuffered = 4096
+
+    private func deliver(_ batch: Batch, cursor: String) {
+        var touched: [Group] = []
+        for change in batch.changes {
+            self.groups.forEachGroup(of: change, feed: batch.feed.name) { group in
+                guard let delta = group.view.delta(for: change) else { return }
+                if group.pending.isEmpty { touched.append(group) }
+                group.pending.append((change, delta))
+            }
+        }
+        for group in touched {
+            let frames: [OutboundFrame]
+            if group.isCounts {
+                frames = Self.countFrames(&group.counts, group.pending.map(\.change), group.view, group.key.id, cursor)
+            } else {
+                frames = FrameEncoder.changes(id: group.key.id, cursor: cursor, deltas: group.pending, view: group.view)
+            }
+            group.pending.removeAll(keepingCapacity: true)
+            for member in group.members { self.send(frames, to: member) }
+        }
+    }
+
+    /// The slow way, for one subscription that does not stand where the others stand.
+    private func deliver(_ step: Step, to subscription: Subscription, holding snapshot: Snapshot) {
+        let cursor = step.cursor.encoded()
+        for batch in step.batches where batch.feed.name == subscription.view.feed.name {
+            let deltas = batch.changes(notIn: snapshot).compactMap { change in
+                subscription.view.delta(for: change).map { (change: change, delta: $0) }
+            }
+            let frames =
+                subscription.isCounts
+                ? Self.countFrames(
+                    &subscription.counts, deltas.map(\.change), subscription.view, subscription.id, cursor)
+                : FrameEncoder.changes(id: subscription.id, cursor: cursor, deltas: deltas, view: subscription.view)
+            self.send(frames, to: subscription)
+        }
+    }
+
+    private static func countFrames(
+        _ counts: inout StatusCounts, _ changes: [Feed.Change], _ view: View, _ id: String, _ cursor: String
+    ) -> [OutboundFrame] {
+        let statuses = counts.apply(changes, in: view)
+        guard !statuses.isEmpty, let at = changes.map(\.at).max() else { return [] }
+        return [FrameEncoder.counts(id: id, cursor: cursor, at: at, statuses: statuses, counts: counts)]
+    }
+
+    private func send(_ frames: [OutboundFrame], to subscription: Subscription) {
+        guard !frames.isEmpty, let session = subscription.session else { return }
+        session.deliver(frames)
+        self.dirty[ObjectIdentifier(session)] = session
+    }
+}
+
+@available(*, unavailable)
+extension Shard: Sendable {}

@@ -1,0 +1,28 @@
+import Feed
+
+/// One step of the whole node: what every shard applies, in the same order.
+struct Step: Sendable {
+    /// The history that the snapshots belong to.
+    let epoch: UInt64
+    let end: Snapshot
+    /// Microseconds since 1970: every commit that the database had finished then is in.
+    let readAt: Int64
+    var batches: [Batch] = []
+    /// Feeds whose views must be read anew, and why.
+    var resets: [String: ResetReason] = [:]
+    /// All feeds, when they are others than before.
+    var catalog: [String: FeedDefinition]? = nil
+
+    /// Where a subscription stands that has applied this step.
+    var cursor: Cursor { Cursor(epoch: self.epoch, snapshot: self.end) }
+}
+
+/// Why a `reset` frame is sent, as clients see it.
+enum ResetReason: String, Sendable {
+    case truncate
+    case epoch
+    /// The feed was attached anew or detached.
+    case schema
+    /// More happened at once than a node holds.
+    case overflow
+}

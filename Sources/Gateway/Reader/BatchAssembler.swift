@@ -1,0 +1,163 @@
+import Feed
+import LibPQ
+
+/// Completes a span of the log from the tables, inside the transaction that read it: owners, rows that changed hands
+/// and large columns that the log left out.
+struct BatchAssembler {
+    let connection: Connection
+    let feed: FeedDefinition
+    /// Columns that some filter looks at: a change of one of them may make a row enter a view.
+    let filterColumns: Set<String>
+    /// Compares keys as texts, after a typed comparison failed.
+    let asText: Bool
+
+    func batch(_ records: [LogRecord], start: Snapshot, end: Snapshot) throws -> Batch {
+        let isTruncated = records.contains { $0.operation == .truncate }
+        var records = records.filter { $0.operation != .truncate }
+        var owners = OwnerTable(feed: self.feed)
+        for record in records { owners.applyBefore(record, of: self.feed) }
+        let moved = try self.movedRows(records)
+        try self.learnOwners(&owners, records, moved)
+        try self.fillLargeColumns(&records)
+        return Batch(
+            feed: self.feed, start: start, end: end, records: records, owners: owners.withoutStarts, moved: moved,
+            isTruncated: isTruncated)
+    }
+
+    // MARK: Owners
+
+    private func learnOwners(_ owners: inout OwnerTable, _ records: [LogRecord], _ moved: [String: Row]) throws {
+        guard let first = self.feed.hops.first else { return }
+        var links: Set<String> = []
+        for record in records where record.operation != .ownerPath {
+            if let link = OwnerTable.keyText(first.from, { record.row?[$0] }) { links.insert(link) }
+            if let before = record.before, first.from.contains(where: { before[$0] != nil }),
+                let link = OwnerTable.keyText(first.from, { before[$0] ?? record.row?[$0] })
+            {
+                links.insert(link)
+            }
+        }
+        for row in moved.values {
+            if let link = row.keyText(first.from) { links.insert(link) }
+        }
+        for (number, hop) in self.feed.hops.enumerated() {
+            let keys = owners.unknownKeys(hop: number, from: links)
+            guard !keys.isEmpty else { continue }
+            let next = OwnerTable.nextColumns(of: self.feed, hop: number)
+            let wanted = SQLText.keys(keys, columns: hop.to, types: hop.toTypes, of: "t", asText: self.asText)
+            let sql = """
+                SELECT to_jsonb(x)::text FROM (
+                    SELECT \(SQLText.list(Set(hop.to + next).sorted(), of: "t"))
+                    FROM \(wanted.from) JOIN \(SQLText.table(hop.schema, hop.table)) t ON \(wanted.on)) x
+                """
+            for key in keys { owners.learn(hop: number, key: key, next: nil) }
+            let result = try self.connection.query(sql, wanted.parameters)
+            for row in 0..<result.rowCount {
+                guard let found = result.bytes(row, 0).flatMap({ Row(json: $0) }), let key = found.keyText(hop.to) else {
+                    continue
+                }
+                owners.learn(hop: number, key: key, next: found.keyText(next))
+            }
+        }
+    }
+
+    // MARK: Rows that changed hands
+
+    /// Rows, as they are now, that an `S` record's table row leads on for.
+    private func movedRows(_ records: [LogRecord]) throws -> [String: Row] {
+        var keysByHop: [Int: Set<String>] = [:]
+        for record in records where record.operation == .ownerPath && self.feed.hops.indices.contains(record.hop) {
+            let referenced = self.feed.hops[record.hop].to
+            for state in [record.before, record.row] {
+                if let key = state?.keyText(referenced) { keysByHop[record.hop, default: []].insert(key) }
+            }
+        }
+        var moved: [String: Row] = [:]
+        for (hop, keys) in keysByHop {
+            // Step back from the changed table to the feed's own.
+            let alias = hop == 0 ? "j" : "t\(hop - 1)"
+            let wanted = SQLText.keys(
+                keys, columns: self.feed.hops[hop].from, types: self.feed.hops[hop].toTypes, of: alias, asText: self.asText)
+            let sql = """
+                SELECT to_jsonb(x)::text FROM (
+                    SELECT \(SQLText.list(self.feed.columns.map(\.name), of: "j"))
+                    FROM \(wanted.from), \(OwnerPath.joins(of: self.feed, upTo: hop)) WHERE \(wanted.on)
+                    LIMIT \(LogReader.maximumMoved + 1)) x
+                """
+            let result = try self.connection.query(sql, wanted.parameters)
+            if result.rowCount > LogReader.maximumMoved { throw LogReader.Failure.tooLarge }
+            for number in 0..<result.rowCount {
+                guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }),
+                    let key = row.keyText(self.feed.key)
+                else { continue }
+                moved[key] = row
+            }
+        }
+        return moved
+    }
+
+    // MARK: Large columns
+
+    /// Gives records whose row may enter a view the columns that the log left out, as they were at that moment.
+    private func fillLargeColumns(_ records: inout [LogRecord]) throws {
+        let interesting = self.filterColumns.union(self.feed.linkColumns)
+        let isOwnerPathChanged = records.contains { $0.operation == .ownerPath }
+        var keys: Set<String> = []
+        for record in records where record.operation == .update {
+            guard let row = record.row, self.feed.columns.contains(where: { row[$0.name] == nil }) else { continue }
+            if isOwnerPathChanged || interesting.contains(where: { record.before?[$0] != nil }) { keys.insert(record.key) }
+        }
+        guard !keys.isEmpty else { return }
+        var known = try self.rows(keys)
+        // Backwards: what a later change replaced is what stood here.
+        for index in records.indices.reversed() where keys.contains(records[index].key) {
+            guard records[index].operation != .ownerPath, let row = records[index].row else { continue }
+            if records[index].operation == .update, let later = known[records[index].key] {
+                let full = later.overlaid(with: row)
+                records[index].row = full
+                known[records[index].key] = full.overlaid(with: records[index].before ?? .empty)
+            } else {
+                known[records[index].key] = row.overlaid(with: records[index].before ?? .empty)
+            }
+        }
+    }
+
+    private func rows(_ keys: Set<String>) throws -> [String: Row] {
+        let types = self.feed.key.map { self.feed.column($0)?.typeName ?? "text" }
+        let wanted = SQLText.keys(keys, columns: self.feed.key, types: types, of: "j", asText: self.asText)
+        let sql = """
+            SELECT to_jsonb(x)::text FROM (
+                SELECT \(SQLText.list(self.feed.columns.map(\.name), of: "j"))
+                FROM \(wanted.from) JOIN \(SQLText.table(self.feed.schema, self.feed.table)) j ON \(wanted.on)) x
+            """
+        let result = try self.connection.query(sql, wanted.parameters)
+        var rows: [String: Row] = [:]
+        for number in 0..<result.rowCount {
+            guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }), let key = row.keyText(self.feed.key) else {
+                continue
+            }
+            rows[key] = row
+        }
+        return rows
+    }
+}
+
+/// The joins that lead from a feed's table (`j`) along its owner path (`t0`, `t1`, …).
+enum OwnerPath {
+    static func joins(of feed: FeedDefinition, upTo hops: Int) -> String {
+        var sql = "\(SQLText.table(feed.schema, feed.table)) j"
+        for (number, hop) in feed.hops.prefix(hops).enumerated() {
+            let previous = number == 0 ? "j" : "t\(number - 1)"
+            let on = zip(hop.from, hop.to).map { from, to in
+                "t\(number).\(SQLText.identifier(to)) = \(previous).\(SQLText.identifier(from))"
+            }
+            sql += " JOIN \(SQLText.table(hop.schema, hop.table)) t\(number) ON \(on.joined(separator: " AND "))"
+        }
+        return sql
+    }
+
+    /// Where the owner's name stands.
+    static func owner(of feed: FeedDefinition) -> String? {
+        feed.ownerColumn.map { "\(feed.hops.isEmpty ? "j" : "t\(feed.hops.count - 1)").\(SQLText.identifier($0))" }
+    }
+}

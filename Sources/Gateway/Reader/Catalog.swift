@@ -1,0 +1,100 @@
+import Feed
+import Foundation
+import LibPQ
+
+/// Reads the feeds that are attached, with the columns of their tables.
+enum Catalog {
+    /// All feeds in one JSON text each; the catalogs are asked with `search_path = pg_catalog`, so type names are qualified.
+    private static let sql = """
+        SELECT jsonb_build_object(
+            'name', f.name, 'schema', f.schema_name, 'table', f.table_name, 'key', to_jsonb(f.key), 'status', f.status,
+            'hops', (
+                SELECT coalesce(jsonb_agg(hop || jsonb_build_object('to_types', (
+                    SELECT jsonb_agg(format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) ORDER BY place)
+                    FROM jsonb_array_elements_text(hop -> 'to') WITH ORDINALITY AS c (name, place)
+                    JOIN pg_attribute a ON a.attrelid = to_regclass(format('%I.%I', hop ->> 'schema', hop ->> 'table'))
+                        AND a.attname = c.name
+                    JOIN pg_type t ON t.oid = a.atttypid)) ORDER BY number), '[]')
+                FROM jsonb_array_elements(f.hops) WITH ORDINALITY AS h (hop, number)),
+            'owner_column', f.owner_column,
+            'owner_type', (
+                SELECT format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL)
+                FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                WHERE a.attname = f.owner_column AND a.attrelid = coalesce(
+                    to_regclass(format('%I.%I', f.hops -> -1 ->> 'schema', f.hops -> -1 ->> 'table')), f.relation)),
+            'hidden', to_jsonb(f.hidden), 'quiet', to_jsonb(f.quiet), 'gauges', to_jsonb(f.gauges),
+            'order_column', f.order_column, 'since', f.since::text, 'revision', f.xmin::text,
+            'columns', (
+                SELECT jsonb_agg(jsonb_build_object(
+                    'name', a.attname, 'type', format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL),
+                    'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e
+                               WHERE e.enumtypid = coalesce(nullif(t.typbasetype, 0), t.oid))) ORDER BY a.attnum)
+                FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                WHERE a.attrelid = f.relation AND a.attnum > 0 AND NOT a.attisdropped)
+            )::text
+        FROM jobfeed.feed f JOIN pg_class ON pg_class.oid = f.relation
+        ORDER BY f.name
+        """
+
+    private struct Record: Decodable {
+        struct Hop: Decodable {
+            let schema: String
+            let table: String
+            let from: [String]
+            let to: [String]
+            let to_types: [String]
+        }
+        struct Column: Decodable {
+            let name: String
+            let type: String
+            let labels: [String]?
+        }
+        let name: String
+        let schema: String
+        let table: String
+        let key: [String]
+        let status: String
+        let hops: [Hop]
+        let owner_column: String?
+        let owner_type: String?
+        let hidden: Set<String>
+        let quiet: Set<String>
+        let gauges: Set<String>
+        let order_column: String?
+        let since: String
+        let revision: String
+        let columns: [Column]
+    }
+
+    static func load(_ connection: Connection) throws -> [String: FeedDefinition] {
+        let result = try connection.query(self.sql)
+        var feeds: [String: FeedDefinition] = [:]
+        for row in 0..<result.rowCount {
+            let record = try JSONDecoder().decode(Record.self, from: Data(result.bytes(row, 0) ?? []))
+            feeds[record.name] = FeedDefinition(
+                name: record.name, schema: record.schema, table: record.table,
+                columns: record.columns.map {
+                    .init(name: $0.name, typeName: $0.type, type: ColumnType(typeName: $0.type, enumLabels: $0.labels ?? []))
+                },
+                key: record.key, status: record.status,
+                hops: record.hops.map {
+                    .init(schema: $0.schema, table: $0.table, from: $0.from, to: $0.to, toTypes: $0.to_types)
+                },
+                ownerColumn: record.owner_column, ownerTypeName: record.owner_type, hidden: record.hidden,
+                quiet: record.quiet, gauges: record.gauges, orderColumn: record.order_column,
+                since: UInt64(record.since) ?? .max, revision: record.revision)
+        }
+        return feeds
+    }
+
+    /// What ``revisions`` of these feeds would give.
+    static func revisions(of feeds: [String: FeedDefinition]) -> String {
+        feeds.values.map { "\($0.name):\($0.revision)" }.sorted().joined(separator: ",")
+    }
+
+    /// A scalar subquery that tells whether a feed was attached, detached or changed.
+    static let revisionsSQL = """
+        (SELECT coalesce(string_agg(f.name || ':' || f.xmin::text, ',' ORDER BY f.name COLLATE "C"), '')
+         FROM jobfeed.feed f JOIN pg_class ON pg_class.oid = f.relation)
+        """
+}

@@ -1,0 +1,31 @@
+import ArgumentParser
+import Foundation
+import Gateway
+import Logging
+
+struct Check: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check what `serve` would be told: keys, database, schema, role, feeds.",
+        discussion: "Takes the options of `serve`; exits with 0 when a gateway could start, 69 or 78 when not.")
+
+    @OptionGroup var options: ServeOptions
+
+    func run() async throws {
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        let settings = try await self.options.settings()
+        let configuration = try settings.gateway()
+        let logger = try settings.logger
+        do {
+            _ = try await configuration.keys.authenticator(rules: configuration.tokens)
+            Console.out("keys      ok")
+            let report = try await DatabaseCheck(settings: configuration.database, logger: logger).run()
+            Console.out("database  ok, PostgreSQL \(report.serverVersion / 10_000).\(report.serverVersion % 10_000)")
+            Console.out("feeds     \(report.feeds.isEmpty ? "none; attach a table with jobfeed.attach" : report.feeds.joined(separator: ", "))")
+        } catch let error as KeyError {
+            throw Console.fail(error.message, Exit.configuration)
+        } catch let failure as DatabaseCheck.Failure {
+            guard case .unavailable = failure else { throw Console.fail(failure.message, Exit.configuration) }
+            throw Console.fail(failure.message, Exit.unavailable)
+        }
+    }
+}
