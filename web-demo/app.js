@@ -20,7 +20,7 @@ const TOKEN_ERRORS = new Set(['token_expired', 'token_refused', 'unauthenticated
 /** @type {Record<string, string>} */
 const NOT_RECOVERED = {
   retention: 'the gap was longer than the server keeps', epoch: 'the database is another one now',
-  malformed_cursor: 'the server did not know where we were', no_cursor: 'there was nothing to continue from',
+  malformed_cursor: 'the server did not know where we were',
 };
 
 /** @type {User[]} */ let users = [];
@@ -47,9 +47,9 @@ const list = new JobList({
   onForget: (key) => jobs?.forget(key),
   onDrawn: (count) => drawTotal(count),
 });
-const detail = new Detail(histories, (key) => {
+const detail = new Detail(histories, (key, hadFocus) => {
   list.select(key);
-  if (key === undefined) list.focus();
+  if (key === undefined && hadFocus) list.focus();
 });
 
 // ----------------------------------------------------------------------------------------------------------- who looks
@@ -159,7 +159,7 @@ function subscribe() {
         list.replace(subscription.rows, { keepPlace: true });
       }
       drawState();
-      if (awaySince > 0 && subscription === jobs) returned(detail);
+      if (awaySince > 0) returned(detail);
     },
     onBatch: ({ changes }) => {
       if (subscription !== jobs) return;
@@ -170,8 +170,11 @@ function subscribe() {
       }
     },
     onError: (error) => {
+      if (error.retry) return;
+      if (subscription === jobs) showState('error', 'This view can no longer be shown', error.message);
       if (subscription !== next) return;
       next = undefined;
+      subscription.close();
       byId('grid').removeAttribute('aria-busy');
       filter = acceptedFilter;
       if (wanted && wanted !== filter) filterError(error.message);
@@ -272,6 +275,7 @@ function toggleNetwork() {
 function returned({ recovered, reason, caughtUp }) {
   const away = duration(Date.now() - awaySince);
   awaySince = 0;
+  if (reason === 'no_cursor') return;
   const why = NOT_RECOVERED[reason ?? ''] ?? reason ?? 'no reason given';
   const text = recovered
     ? `Recovered after ${away}: ${caughtUp ? `caught up on ${plural(caughtUp, 'change')}` : 'nothing had changed'}.`
@@ -345,9 +349,11 @@ function showState(kind, title, text, more = {}) {
 function drawState() {
   const panel = byId('panel');
   if (feed?.error || panel.dataset.kind === 'token') return;
-  if (list.length > 0) {
+  if (list.length > 0 && jobs?.state !== 'failed') {
     byId('state').hidden = true;
     delete panel.dataset.kind;
+  } else if (jobs?.state === 'failed') {
+    return;
   } else if (!jobs || jobs.state !== 'live') {
     const reason = link.state === 'reconnecting' ? 'The gateway does not answer; trying again.' : '';
     showState('loading', '', reason);

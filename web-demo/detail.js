@@ -53,7 +53,7 @@ export class Detail {
 
   /**
    * @param {Histories} histories
-   * @param {(key: string|undefined) => void} onChange Which job is open.
+   * @param {(key: string|undefined, hadFocus: boolean) => void} onChange Which job is open.
    */
   constructor(histories, onChange) {
     this.histories = histories;
@@ -99,7 +99,7 @@ export class Detail {
       else this.#dialog.show();
     }
     byId('detail-close').focus();
-    this.onChange(key);
+    this.onChange(key, true);
   }
 
   close() {
@@ -107,8 +107,9 @@ export class Detail {
     this.#subscription?.close();
     this.#subscription = undefined;
     this.#key = undefined;
+    const hadFocus = this.#dialog.contains(document.activeElement);
     this.#dialog.close();
-    this.onChange(undefined);
+    this.onChange(undefined, hadFocus);
   }
 
   /** @param {AppliedChange} change */

@@ -449,10 +449,7 @@ export class Subscription extends Emitter {
    */
   close() {
     if (this.#closing) return this.#closing.promise;
-    if (this.#state === 'closed' || this.#state === 'failed') {
-      this.#become('closed');
-      return Promise.resolve();
-    }
+    if (this.#state === 'closed') return Promise.resolve();
     /** @type {() => void} */ let resolve = () => {};
     const promise = /** @type {Promise<void>} */ (new Promise((done) => (resolve = () => done())));
     this.#closing = { promise, resolve };
@@ -794,7 +791,7 @@ export class JobFeed extends Emitter {
 
   /** @param {Subscription} subscription */
   [unsubscribe](subscription) {
-    if (this.#welcome && subscription.state !== 'waiting') {
+    if (this.#welcome && (subscription.state === 'live' || subscription.state === 'subscribing')) {
       this.#send({ type: 'unsubscribe', id: subscription.id });
     } else {
       this.#subscriptions.delete(subscription.id);

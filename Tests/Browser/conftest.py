@@ -177,7 +177,8 @@ class Jobs:
 
     def progress(self, key, percent, message=None):
         self.connection.execute(
-            "update public.job set progress = jsonb_build_object('percent', %s::int, 'message', %s::text) where id = %s",
+            "update public.job set progress = jsonb_build_object('percent', %s::int, 'message', %s::text)"
+            " where id = %s",
             (percent, message, key),
         )
 
@@ -221,7 +222,8 @@ class Feed:
 
     def wait_for_count(self, tab, count):
         self.page.wait_for_function(
-            "([tab, count]) => document.querySelector(`[data-tab='${tab}'] .count`).textContent.replace(/,/g, '') == count",
+            "([tab, count]) => document.querySelector(`[data-tab='${tab}'] .count`).textContent.replace(/,/g, '')"
+            " == count",
             arg=[tab, count],
         )
 

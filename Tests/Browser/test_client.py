@@ -16,7 +16,8 @@ class ScriptedSocket {
   send(text) { this.sent.push(JSON.parse(text)); }
   close(code, reason) { this.readyState = 3; this.closedWith = code; }
   open() { this.readyState = 1; this.onopen?.({}); }
-  say(...frames) { for (const frame of frames) this.onmessage?.({ data: typeof frame === 'string' ? frame : JSON.stringify(frame) }); }
+  say(...frames) { for (const frame of frames) this.onmessage?.({
+      data: typeof frame === 'string' ? frame : JSON.stringify(frame) }); }
   end(code, reason = '') { this.readyState = 3; this.onclose?.({ code, reason }); }
   welcome(more = {}) {
     this.open();
@@ -31,7 +32,8 @@ window.begin = async (options = {}, subscribe = {}) => {
   window.log = [];
   window.feed = new JobFeed('http://gateway.test', {
     token: 'the.jwt.token', WebSocket: ScriptedSocket, backoff: { random: () => 1 },
-    fetch: async (url, init) => { fetched.push({ url: String(url), headers: init.headers }); return answer(); }, ...options,
+    fetch: async (url, init) => { fetched.push({ url: String(url), headers: init.headers }); return answer(); },
+        ...options,
   });
   for (const type of ['state', 'error']) {
     feed.on(type, (detail) => log.push([type, detail.state ?? detail.code, detail.code]));
@@ -65,14 +67,16 @@ def run(page, script):
 
 
 def test_it_says_hello_with_the_token_as_a_subprotocol(page):
-    socket = run(page, "await begin(); last().welcome(); return {url: last().url, protocols: last().protocols, sent: last().sent}")
+    socket = run(page, """await begin(); last().welcome(); return {url: last().url, protocols: last().protocols,
+        sent: last().sent}""")
     assert socket["url"] == "ws://gateway.test/v1/feed"
     assert socket["protocols"] == ["jobfeed.v1", "bearer.the.jwt.token"]
     assert socket["sent"] == [{"type": "subscribe", "id": "s1", "channel": "jobs"}]
 
 
 def test_every_option_is_sent_under_its_name_on_the_wire(page):
-    sent = run(page, """await begin({}, {filter: 'path=eq./x', columns: ['status'], limit: 5, maxRate: 4, snapshot: false, resume: 'r'});
+    sent = run(page, """await begin({}, {filter: 'path=eq./x', columns: ['status'], limit: 5, maxRate: 4,
+        snapshot: false, resume: 'r'});
         last().welcome(); return last().sent[0]""")
     assert sent == {
         "type": "subscribe", "id": "s1", "channel": "jobs", "filter": "path=eq./x", "columns": ["status"],
@@ -90,7 +94,8 @@ def test_it_is_live_only_after_live(page):
 
 
 def test_changes_enter_update_and_leave(page):
-    rows = run(page, """await begin(); last().welcome(); live([{id: 1, status: 'pending', note: 'x'}, {id: 2, status: 'pending'}]);
+    rows = run(page, """await begin(); last().welcome(); live([{id: 1, status: 'pending', note: 'x'}, {id: 2,
+        status: 'pending'}]);
         last().say({type: 'changes', id: 's1', cursor: 'c1', at: '2026-01-01T00:00:00Z', changes: [
           {op: 'update', key: '1', set: {status: 'processing', note: null}},
           {op: 'update', key: '99', set: {status: 'processing'}},
@@ -103,13 +108,15 @@ def test_changes_enter_update_and_leave(page):
 
 def test_a_column_named_like_a_trap_is_only_a_column(page):
     assert run(page, """await begin(); last().welcome(); live([{id: 1}]);
-        last().say('{"type":"changes","id":"s1","cursor":"c1","changes":[{"op":"update","key":"1","set":{"__proto__":{"polluted":1}}}]}');
+        last().say('{"type":"changes","id":"s1","cursor":"c1","changes":'
+          + '[{"op":"update","key":"1","set":{"__proto__":{"polluted":1}}}]}');
         return [jobs.rows.get('1').polluted, {}.polluted]""") == [None, None]
 
 
 def test_the_server_names_the_keys_where_it_can(page):
     assert run(page, """await begin(); last().welcome(); last().say({type: 'subscribed', id: 's1', recovered: false},
-        {type: 'snapshot', id: 's1', keys: ['9007199254740993'], rows: [{id: 1}]}, {type: 'live', id: 's1', cursor: 'c'});
+        {type: 'snapshot', id: 's1', keys: ['9007199254740993'], rows: [{id: 1}]}, {type: 'live', id: 's1',
+        cursor: 'c'});
         return [...jobs.rows.keys()]""") == ["9007199254740993"]
 
 
@@ -118,7 +125,8 @@ def test_a_reset_keeps_the_old_rows_until_live(page):
         const seen = [];
         last().say({type: 'reset', id: 's1', reason: 'retention'}); seen.push(shown());
         last().say({type: 'snapshot', id: 's1', rows: [{id: 2, n: 'new'}]}); seen.push(shown());
-        last().say({type: 'changes', id: 's1', cursor: 'c5', changes: [{op: 'update', key: '2', set: {n: 'newer'}}]}); seen.push(shown());
+        last().say({type: 'changes', id: 's1', cursor: 'c5', changes: [{op: 'update', key: '2',
+        set: {n: 'newer'}}]}); seen.push(shown());
         const cursor = jobs.cursor;
         last().say({type: 'live', id: 's1', cursor: 'c6'}); seen.push(shown());
         return [seen, cursor, jobs.cursor, log.filter(([type]) => type === 'reset')[0][1].reason]""")
@@ -146,7 +154,8 @@ def test_the_cursor_moves_only_after_the_whole_batch_was_applied(page):
 
 def test_half_a_batch_is_forgotten_when_the_connection_breaks(page):
     seen = run(page, """await begin(); last().welcome(); live([{id: 1, n: 0}]);
-        last().say({type: 'changes', id: 's1', changes: [{op: 'update', key: '1', set: {n: 1}}, {op: 'leave', key: '1', reason: 'deleted'}]});
+        last().say({type: 'changes', id: 's1', changes: [{op: 'update', key: '1', set: {n: 1}}, {op: 'leave',
+        key: '1', reason: 'deleted'}]});
         last().end(1006); return [shown(), jobs.cursor]""")
     assert seen == [{"1": {"id": 1, "n": 0}}, "c0"]
     page.clock.run_for(1_000)
@@ -195,15 +204,18 @@ def test_what_is_no_frame_costs_the_connection_but_not_the_view(page, garbage):
 
 def test_counts_are_assigned(page):
     counts = run(page, """await begin(); const counts = feed.subscribe('jobs#counts'); last().welcome();
-        last().say({type: 'subscribed', id: 's2', recovered: false}, {type: 'snapshot', id: 's2', counts: {pending: 3, failed: 1}},
-          {type: 'live', id: 's2', cursor: 'c'}, {type: 'changes', id: 's2', cursor: 'd', counts: {pending: 2, success: 1}});
+        last().say({type: 'subscribed', id: 's2', recovered: false}, {type: 'snapshot', id: 's2',
+        counts: {pending: 3, failed: 1}},
+          {type: 'live', id: 's2', cursor: 'c'}, {type: 'changes', id: 's2', cursor: 'd', counts: {pending: 2,
+          success: 1}});
         return [counts.counts, counts.cursor]""")
     assert counts == [{"pending": 2, "failed": 1, "success": 1}, "d"]
 
 
 def test_backoff_grows_to_twenty_seconds_and_jitters_fully(page):
     bounds = run(page, """const {backoffDelay} = await import('/jobfeed.js');
-        return Array.from({length: 12}, (_, n) => [backoffDelay(n, {random: () => 0}), backoffDelay(n, {random: () => 1})])""")
+        return Array.from({length: 12}, (_, n) => [backoffDelay(n, {random: () => 0}), backoffDelay(n, {random: () =>
+        1})])""")
     assert [low for low, _ in bounds] == [0] * 12
     assert [high for _, high in bounds] == [500, 1000, 2000, 4000, 8000, 16000] + [20000] * 6
     spread = run(page, """const {backoffDelay} = await import('/jobfeed.js');
@@ -212,7 +224,8 @@ def test_backoff_grows_to_twenty_seconds_and_jitters_fully(page):
 
 
 def test_it_waits_longer_each_time_and_starts_over_after_it_was_live_for_a_while(page):
-    delays = run(page, """window.delays = []; await begin(); feed.on('state', (it) => it.retryAt && delays.push(it.retryAt - Date.now()));
+    delays = run(page, """window.delays = []; await begin(); feed.on('state', (it) =>
+        it.retryAt && delays.push(it.retryAt - Date.now()));
         last().welcome(); live(); last().end(1006); return delays""")
     assert delays == [500]
     for _ in range(3):
@@ -233,14 +246,16 @@ def test_being_online_again_ends_the_waiting(page):
 
 def test_a_rate_limit_is_obeyed(page):
     assert run(page, """await begin(); last().welcome(); live(); let wait;
-        feed.on('state', (it) => (wait = it.retryAt - Date.now())); last().end(4003, 'retry in 45 s'); return wait""") == 45_000
+        feed.on('state', (it) => (wait = it.retryAt - Date.now())); last().end(4003, 'retry in 45 s');
+        return wait""") == 45_000
 
 
 @pytest.mark.parametrize("code,name", [(4500, "protocol_error"), (4501, "unauthenticated"), (4503, "forbidden"),
                                        (4504, "revoked"), (4508, "authentication_timeout"),
                                        (4509, "connection_limit"), (4777, "closed_for_good")])
 def test_terminal_codes_stop_it(page, code, name):
-    seen = run(page, f"await begin(); last().welcome(); live([{{id: 1}}]); last().end({code}, 'why'); return [feed.state, feed.error.code, feed.error.closeCode, feed.error.message.includes('why')]")
+    seen = run(page, f"""await begin(); last().welcome(); live([{{id: 1}}]); last().end({code}, 'why');
+        return [feed.state, feed.error.code, feed.error.closeCode, feed.error.message.includes('why')]""")
     assert seen == ["closed", name, code, True]
     page.clock.run_for(120_000)
     assert run(page, "dispatchEvent(new Event('online')); await turn(); return sockets.length") == 1
@@ -248,32 +263,38 @@ def test_terminal_codes_stop_it(page, code, name):
 
 @pytest.mark.parametrize("code", [1001, 1006, 1011, 1012, 4000, 4002, 4003, 4004, 4321])
 def test_other_codes_reconnect(page, code):
-    assert run(page, f"await begin(); last().welcome(); live(); last().end({code}); return feed.state") == "reconnecting"
+    state = run(page, f"await begin(); last().welcome(); live(); last().end({code}); return feed.state")
+    assert state == "reconnecting"
     page.clock.run_for(1_000)
     assert run(page, "last().welcome(); return resumes()") == ["c0"]
 
 
 def test_an_expired_token_is_replaced_where_one_can_be_asked_for(page):
-    run(page, """window.reasons = []; await begin({token: async ({reason}) => { reasons.push(reason); return 'token.' + reasons.length; }});
+    run(page, """window.reasons = []; await begin({token: async ({reason}) => { reasons.push(reason);
+        return 'token.' + reasons.length; }});
         last().welcome(); live(); last().end(4001)""")
     page.clock.run_for(1_000)
-    assert run(page, "await turn(); return [reasons, last().protocols[1]]") == [["connect", "expired"], "bearer.token.2"]
+    assert run(page, "await turn(); return [reasons, last().protocols[1]]") == [["connect", "expired"],
+        "bearer.token.2"]
 
 
 def test_an_expired_token_that_cannot_be_replaced_is_the_end(page):
-    assert run(page, "await begin(); last().welcome(); live(); last().end(4001); return [feed.state, feed.error.code]") == [
+    assert run(page, """await begin(); last().welcome(); live(); last().end(4001); return [feed.state,
+        feed.error.code]""") == [
         "closed", "token_expired"]
 
 
 def test_the_token_is_renewed_on_the_open_connection_ahead_of_time(page):
-    run(page, """window.reasons = []; await begin({token: ({reason}) => { reasons.push(reason); return 'token.' + reasons.length; }});
+    run(page, """window.reasons = []; await begin({token: ({reason}) => { reasons.push(reason);
+        return 'token.' + reasons.length; }});
         last().welcome({heartbeat_seconds: 60, expires_at: new Date(Date.now() + 100e3).toISOString()}); live()""")
     page.clock.run_for(70_000)
     assert run(page, "await turn(); return reasons") == ["connect"]
     page.clock.run_for(12_000)
     sent = run(page, "await turn(); return last().sent.find(({type}) => type === 'authenticate')")
     assert sent["token"] == "token.2"
-    run(page, "last().say({type: 'authenticated', id: 'a', expires_at: new Date(Date.now() + 3600e3).toISOString()})")
+    run(page, """last().say({type: 'authenticated', id: 'a',
+        expires_at: new Date(Date.now() + 3600e3).toISOString()})""")
     page.clock.run_for(15_000)
     assert run(page, "await turn(); return [reasons, sockets.length]") == [["connect", "expiring"], 1]
 
@@ -293,7 +314,8 @@ def test_a_refused_token_is_told_from_a_server_that_is_away(page):
     page.clock.run_for(1_000)
     run(page, "await turn(); last().end(1006); await turn(); await turn(); await turn()")
     page.wait_for_function("feed.error")
-    seen = run(page, "return [feed.state, feed.error.code, feed.error.message, fetched[0].url, fetched[0].headers.Authorization]")
+    seen = run(page, """return [feed.state, feed.error.code, feed.error.message, fetched[0].url,
+        fetched[0].headers.Authorization]""")
     assert seen == ["closed", "token_refused", "the token is signed by nobody we know", "http://gateway.test/v1/feed",
                     "Bearer the.jwt.token"]
 
@@ -313,15 +335,18 @@ def test_two_heartbeats_of_silence_are_behind_and_three_are_gone(page):
 
 
 def test_an_old_heartbeat_is_behind_and_a_wrong_clock_is_not(page):
-    states = run(page, """await begin(); const skewed = Date.now() - 3600e3; const at = (ms) => new Date(ms).toISOString();
+    states = run(page, """await begin(); const skewed = Date.now() - 3600e3; const at = (ms) =>
+        new Date(ms).toISOString();
         last().welcome({expires_at: at(skewed + 600e3)}); live();
-        const beat = (age) => { last().say({type: 'heartbeat', as_of: at(skewed - age), token_expires_in: 600}); return feed.state; };
+        const beat = (age) => { last().say({type: 'heartbeat', as_of: at(skewed - age), token_expires_in: 600});
+        return feed.state; };
         return [beat(0), beat(30e3), beat(1e3)]""")
     assert states == ["live", "behind", "live"]
 
 
 def test_an_error_fails_one_view_and_leaves_the_others(page):
-    seen = run(page, """await begin(); const other = feed.subscribe('jobs:failed', {filter: 'stat=eq.x'}); last().welcome(); live();
+    seen = run(page, """await begin(); const other = feed.subscribe('jobs:failed', {filter: 'stat=eq.x'});
+        last().welcome(); live();
         last().say({type: 'error', id: 's2', code: 'invalid_filter', message: 'no column "stat"', retry: false});
         return [feed.state, jobs.state, other.state, other.error.code, other.error.message]""")
     assert seen == ["live", "live", "failed", "invalid_filter", 'no column "stat"']
@@ -342,6 +367,14 @@ def test_closing_a_view_waits_for_the_answer_and_ignores_what_is_on_the_way(page
         last().say({type: 'unsubscribed', id: 's1'}); await turn();
         return [early, size, closed, jobs.state, feed.subscriptions.length, last().sent.at(-1)]""")
     assert seen == [False, 1, True, "closed", 0, {"type": "unsubscribe", "id": "s1"}]
+
+
+def test_a_failed_view_that_is_closed_is_forgotten(page):
+    seen = run(page, """await begin(); last().welcome();
+        last().say({type: 'error', id: 's1', code: 'invalid_filter', message: 'no', retry: false});
+        const sent = last().sent.length; await jobs.close(); return [jobs.state, feed.subscriptions.length,
+          last().sent.length - sent]""")
+    assert seen == ["closed", 0, 0]
 
 
 def test_closing_a_view_ends_with_the_connection(page):
@@ -370,18 +403,22 @@ def test_what_is_no_token_is_said_so_at_once(page):
 
 
 def test_a_token_that_cannot_be_had_is_asked_for_again(page):
-    assert run(page, """window.asked = 0; await begin({token: async () => { asked += 1; throw new Error('login first'); }});
-        await turn(); return [feed.state, log.find(([type]) => type === 'error')[1]]""") == ["reconnecting", "token_unavailable"]
+    assert run(page, """window.asked = 0; await begin({token: async () => { asked += 1;
+        throw new Error('login first'); }});
+        await turn(); return [feed.state, log.find(([type]) => type === 'error')[1]]""") == [
+            "reconnecting", "token_unavailable"]
     page.clock.run_for(2_000)
     assert run(page, "return asked > 1")
 
 
 def test_keys_are_kept_in_order_without_sorting_again(page):
-    assert run(page, """const {Ordered, newestFirst} = await import('/ordered.js'); const list = new Ordered(); const truth = new Map();
+    assert run(page, """const {Ordered, newestFirst} = await import('/ordered.js'); const list = new Ordered();
+        const truth = new Map();
         let seed = 7; const random = (n) => (seed = (seed * 48271) % 2147483647) % n;
         for (let round = 0; round < 60; round += 1) {
           const moves = new Map();
-          for (let i = random(3) === 0 ? 300 : 5; i > 0; i -= 1) moves.set(String(random(900)), random(4) === 0 ? null : random(50));
+          for (let i = random(3) === 0 ? 300 : 5; i > 0; i -= 1) moves.set(String(random(900)),
+          random(4) === 0 ? null : random(50));
           list.apply(moves);
           for (const [key, time] of moves) { if (time === null) truth.delete(key); else truth.set(key, time); }
           const expected = [...truth].map(([key, time]) => ({key, time})).sort(newestFirst);

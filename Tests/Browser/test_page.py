@@ -268,7 +268,8 @@ CONTRAST = """() => {
     return [...context.getImageData(0, 0, 1, 1).data];
   };
   const luminance = (color) => {
-    const [r, g, b] = color.map((value) => value / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    const [r, g, b] = color.map((value) => value / 255).map((v) =>
+        (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const behind = (element) => {
