@@ -67,7 +67,7 @@ extension Change {
                     || owners.isPathChanged { record.before?[$0] ?? record.row?[$0] }
             }
             if isPathChanged {
-                let singles = own.map { Self.single($0, owners, before: OwnerTable.ownerAtStart) }
+                let singles = own.map { Self.single($0, owners, after: OwnerTable.ownerAtEnd) }
                 Self.append(singles, of: own[...], key: key, isFolded: own.count > 1, to: &changes)
                 continue
             }
@@ -77,7 +77,7 @@ extension Change {
                 rest = rest.dropFirst(transaction.count)
                 // Born and gone in one transaction: no snapshot ever saw it.
                 if transaction.first?.operation == .insert, transaction.last?.operation == .delete { continue }
-                let singles = transaction.map { Self.single($0, owners, before: OwnerTable.ownerAtEnd) }
+                let singles = transaction.map { Self.single($0, owners, after: OwnerTable.ownerAtStart) }
                 let isFolded = singles.count > 1 && Self.ownerCount(singles) > 1
                 Self.append(singles, of: transaction, key: key, isFolded: isFolded, to: &changes)
             }
@@ -124,14 +124,15 @@ extension Change {
 
     private static func single(
         _ record: LogRecord, _ owners: OwnerTable,
-        before ownerBefore: (OwnerTable) -> ((String) -> JSONText?) -> String?
+        after ownerAfter: (OwnerTable) -> ((String) -> JSONText?) -> String?
     ) -> Change {
-        let before = ownerBefore(owners)({ record.before?[$0] ?? record.row?[$0] })
+        let before = owners.ownerAtStart { record.before?[$0] ?? record.row?[$0] }
+        let after = ownerAfter(owners)({ record.row?[$0] })
         return Change(
             key: record.key, at: record.at, audience: .everybody, row: record.row ?? .empty,
             old: record.before ?? .empty, isInsert: record.operation == .insert,
             isDelete: record.operation == .delete, ownerBefore: record.operation == .insert ? nil : before,
-            ownerAfter: record.operation == .delete ? nil : owners.ownerAtEnd { record.row?[$0] })
+            ownerAfter: record.operation == .delete ? nil : after)
     }
 
     private func with(audience: Audience) -> Change {

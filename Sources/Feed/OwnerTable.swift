@@ -9,12 +9,15 @@ package struct OwnerTable: Sendable {
     private var ends: [[String: String?]]
     /// Per hop: key text → the same at the start, only where the span changed it; `nil` inside: there was no such row.
     private var starts: [[String: String?]]
+    /// Per hop: keys of rows that the span updated, so that two owners follow each other under one link.
+    private var updated: [Set<String>]
 
     package init(feed: FeedDefinition) {
         self.hops = feed.hops
         self.ownerColumn = feed.ownerColumn
         self.ends = Array(repeating: [:], count: feed.hops.count)
         self.starts = self.ends
+        self.updated = Array(repeating: [], count: feed.hops.count)
     }
 
     /// The columns of hop `hop`'s table that lead on.
@@ -50,8 +53,11 @@ package struct OwnerTable: Sendable {
         let next = Self.nextColumns(of: feed, hop: hop)
         guard let oldKey = before.keyText(referenced) else { return }
         if self.starts[hop][oldKey] == nil { self.starts[hop][oldKey] = .some(before.keyText(next)) }
-        if let newKey = record.row?.keyText(referenced), newKey != oldKey, self.starts[hop][newKey] == nil {
-            self.starts[hop][newKey] = .some(nil)
+        guard let row = record.row else { return }
+        self.updated[hop].insert(oldKey)
+        if let newKey = row.keyText(referenced), newKey != oldKey {
+            self.updated[hop].insert(newKey)
+            if self.starts[hop][newKey] == nil { self.starts[hop][newKey] = .some(nil) }
         }
     }
 
@@ -59,6 +65,7 @@ package struct OwnerTable: Sendable {
     package var withoutStarts: OwnerTable {
         var table = self
         table.starts = Array(repeating: [:], count: self.hops.count)
+        table.updated = Array(repeating: [], count: self.hops.count)
         return table
     }
 
@@ -71,12 +78,17 @@ package struct OwnerTable: Sendable {
         self.owner(of: row) { hop, key in self.starts[hop][key] ?? self.ends[hop][key] ?? nil }
     }
 
-    /// Whether the path from this row was changed by the span itself.
+    /// Whether the path from this row led to different owners during the span.
+    ///
+    /// A row of the path that was only deleted did not: it named the same owner as long as anything referred to it.
     package func isPathChanged(of row: (String) -> JSONText?) -> Bool {
         guard let first = self.hops.first, var key = Self.keyText(first.from, row) else { return false }
         for hop in self.hops.indices {
-            if self.starts[hop][key] != nil { return true }
-            guard let next = self.ends[hop][key] ?? nil else { return false }
+            if self.updated[hop].contains(key) { return true }
+            let end = self.ends[hop][key] ?? nil
+            // Deleted, and inserted again with the same key.
+            if self.starts[hop][key] != nil, end != nil { return true }
+            guard let next = self.starts[hop][key] ?? end else { return false }
             key = next
         }
         return false

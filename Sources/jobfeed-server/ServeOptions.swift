@@ -75,7 +75,20 @@ struct ServeOptions: ParsableArguments {
     var logLevel: String?
 
     func settings() async throws -> Settings {
-        try await Settings(self)
+        let texts = [
+            "host": self.host, "node": self.node, "jwt-public-key-file": self.jwtPublicKeyFile,
+            "jwt-jwks-file": self.jwtJwksFile, "jwt-secret-file": self.jwtSecretFile, "jwt-algorithms": self.jwtAlgorithms,
+            "jwt-user-claim": self.jwtUserClaim, "jwt-access-claim": self.jwtAccessClaim,
+            "jwt-account-values": self.jwtAccountValues, "jwt-operator-values": self.jwtOperatorValues,
+            "jwt-issuer": self.jwtIssuer, "jwt-audience": self.jwtAudience, "allowed-origins": self.allowedOrigins,
+            "log-level": self.logLevel,
+        ]
+        let numbers = [
+            "port": self.port, "heartbeat-seconds": self.heartbeatSeconds, "pool-size": self.poolSize,
+            "max-subscriptions": self.maxSubscriptions, "max-message-bytes": self.maxMessageBytes,
+            "start-timeout": self.startTimeout, "drain-seconds": self.drainSeconds,
+        ]
+        return try await Settings(texts: texts, numbers: numbers, file: self.config)
     }
 }
 
@@ -83,40 +96,17 @@ struct ServeOptions: ParsableArguments {
 struct Settings {
     private let reader: ConfigReader
 
-    init(_ options: ServeOptions) async throws {
+    /// - Parameters:
+    ///   - texts: flags by the name of their option; `nil` where the flag was not given.
+    ///   - file: the configuration file, unless JOBFEED_CONFIG names it.
+    init(texts: [String: String?], numbers: [String: Int?] = [:], file: String? = nil) async throws {
         var flags: [AbsoluteConfigKey: ConfigValue] = [:]
-        func text(_ key: String, _ value: String?) {
-            if let value { flags[[key]] = ConfigValue(.string(value), isSecret: false) }
-        }
-        func number(_ key: String, _ value: Int?) {
-            if let value { flags[[key]] = ConfigValue(.int(value), isSecret: false) }
-        }
-        text("host", options.host)
-        number("port", options.port)
-        text("node", options.node)
-        text("jwt-public-key-file", options.jwtPublicKeyFile)
-        text("jwt-jwks-file", options.jwtJwksFile)
-        text("jwt-secret-file", options.jwtSecretFile)
-        text("jwt-algorithms", options.jwtAlgorithms)
-        text("jwt-user-claim", options.jwtUserClaim)
-        text("jwt-access-claim", options.jwtAccessClaim)
-        text("jwt-account-values", options.jwtAccountValues)
-        text("jwt-operator-values", options.jwtOperatorValues)
-        text("jwt-issuer", options.jwtIssuer)
-        text("jwt-audience", options.jwtAudience)
-        text("allowed-origins", options.allowedOrigins)
-        number("heartbeat-seconds", options.heartbeatSeconds)
-        number("pool-size", options.poolSize)
-        number("max-subscriptions", options.maxSubscriptions)
-        number("max-message-bytes", options.maxMessageBytes)
-        number("start-timeout", options.startTimeout)
-        number("drain-seconds", options.drainSeconds)
-        text("log-level", options.logLevel)
-        let environment = EnvironmentVariablesProvider()
+        for case (let key, let value?) in texts { flags[[key]] = ConfigValue(.string(value), isSecret: false) }
+        for case (let key, let value?) in numbers { flags[[key]] = ConfigValue(.int(value), isSecret: false) }
         var providers: [any ConfigProvider] = [
-            InMemoryProvider(values: flags), environment.prefixKeys(with: "jobfeed"),
+            InMemoryProvider(values: flags), EnvironmentVariablesProvider().prefixKeys(with: "jobfeed"),
         ]
-        if let file = options.config ?? ProcessInfo.processInfo.environment["JOBFEED_CONFIG"] {
+        if let file = file ?? ProcessInfo.processInfo.environment["JOBFEED_CONFIG"] {
             do {
                 providers.append(try await FileProvider<YAMLSnapshot>(filePath: FilePath(file)))
             } catch {
@@ -126,25 +116,22 @@ struct Settings {
         self.reader = ConfigReader(providers: providers)
     }
 
-    func text(_ key: String) throws -> String? {
-        do {
-            return try self.reader.fetchlessString(key)
-        } catch {
-            throw Console.fail("option \(key): \(error)", Exit.configuration)
-        }
+    func text(_ key: String) -> String? {
+        // YAML reads 12345 as a number; whoever asks for a text means its digits.
+        if let number = self.reader.int(forKey: ConfigKey([key])) { return String(number) }
+        return self.reader.string(forKey: ConfigKey([key]))
     }
 
-    func list(_ key: String) throws -> [String] {
-        try self.text(key)?.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) } ?? []
+    func list(_ key: String) -> [String] {
+        self.text(key)?.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) } ?? []
     }
 
     func number(_ key: String, default fallback: Int, in range: ClosedRange<Int>) throws -> Int {
-        let value: Int
-        do {
-            value = try self.reader.requiredOrNilInt(key) ?? fallback
-        } catch {
-            throw Console.fail("option \(key) has to be a whole number", Exit.configuration)
+        let number = self.reader.int(forKey: ConfigKey([key]))
+        if number == nil, let text = self.reader.string(forKey: ConfigKey([key])) {
+            throw Console.fail("option \(key) is \"\(text)\"; it has to be a whole number", Exit.configuration)
         }
+        let value = number ?? fallback
         guard range.contains(value) else {
             throw Console.fail(
                 "option \(key) is \(value); it has to be from \(range.lowerBound) to \(range.upperBound)", Exit.configuration)
@@ -153,7 +140,7 @@ struct Settings {
     }
 
     func file(_ key: String) throws -> String? {
-        guard let path = try self.text(key) else { return nil }
+        guard let path = self.text(key) else { return nil }
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
             throw Console.fail("option \(key): cannot read \(path)", Exit.configuration)
         }
@@ -163,7 +150,7 @@ struct Settings {
     var logger: Logger {
         get throws {
             var logger = Logger(label: "jobfeed")
-            let name = try self.text("log-level") ?? "info"
+            let name = self.text("log-level") ?? "info"
             guard let level = Logger.Level(rawValue: name) else {
                 let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
                 throw Console.fail("option log-level is \"\(name)\"; levels are \(levels)", Exit.configuration)
@@ -175,15 +162,15 @@ struct Settings {
 
     func gateway() throws -> GatewayConfiguration {
         let process = ProcessInfo.processInfo
-        let node = try self.text("node") ?? "\(process.hostName.prefix(30))-\(process.processIdentifier)"
+        let node = self.text("node") ?? "\(process.hostName.prefix(30))-\(process.processIdentifier)"
         var configuration = GatewayConfiguration(
             node: node, database: Self.database(purpose: "jobfeed/\(node)/check"),
             eventLoops: max(1, process.activeProcessorCount))
-        configuration.host = try self.text("host") ?? "127.0.0.1"
+        configuration.host = self.text("host") ?? "127.0.0.1"
         configuration.port = try self.number("port", default: 8080, in: 0...65_535)
         configuration.keys = try self.keys()
         configuration.tokens = try self.tokenRules()
-        configuration.allowedOrigins = Set(try self.list("allowed-origins"))
+        configuration.allowedOrigins = Set(self.list("allowed-origins"))
         configuration.heartbeat = .seconds(try self.number("heartbeat-seconds", default: 25, in: 1...3600))
         configuration.poolSize = try self.number("pool-size", default: 4, in: 1...100)
         configuration.subscriptionsPerConnection = try self.number("max-subscriptions", default: 128, in: 1...100_000)
@@ -199,38 +186,24 @@ struct Settings {
             try self.text("jwt-secret") ?? self.file("jwt-secret-file")?.trimmingCharacters(in: .whitespacesAndNewlines)
         keys.publicKeyPEM = try self.file("jwt-public-key-file")
         keys.jwks = try self.file("jwt-jwks-file")
-        keys.algorithms = try self.list("jwt-algorithms")
+        keys.algorithms = self.list("jwt-algorithms")
         return keys
     }
 
     private func tokenRules() throws -> TokenRules {
         var rules = TokenRules()
-        rules.userClaim = try self.text("jwt-user-claim") ?? rules.userClaim
-        rules.accessClaim = try self.text("jwt-access-claim") ?? rules.accessClaim
-        let accounts = try self.list("jwt-account-values")
+        rules.userClaim = self.text("jwt-user-claim") ?? rules.userClaim
+        rules.accessClaim = self.text("jwt-access-claim") ?? rules.accessClaim
+        let accounts = self.list("jwt-account-values")
         if !accounts.isEmpty { rules.accountValues = Set(accounts) }
-        let operators = try self.list("jwt-operator-values")
+        let operators = self.list("jwt-operator-values")
         if !operators.isEmpty { rules.operatorValues = Set(operators) }
-        rules.issuer = try self.text("jwt-issuer")
-        rules.audience = try self.text("jwt-audience")
+        rules.issuer = self.text("jwt-issuer")
+        rules.audience = self.text("jwt-audience")
         return rules
     }
 
     static func database(purpose: String) -> ConnectionSettings {
         ConnectionSettings(conninfo: ProcessInfo.processInfo.environment["DATABASE_URL"], applicationName: purpose)
-    }
-}
-
-extension ConfigReader {
-    /// `nil` when nobody says anything; throws when what they say is no text.
-    fileprivate func fetchlessString(_ key: String) throws -> String? {
-        if let number = self.int(forKey: ConfigKey([key])) { return String(number) }
-        return self.string(forKey: ConfigKey([key]))
-    }
-
-    fileprivate func requiredOrNilInt(_ key: String) throws -> Int? {
-        if let number = self.int(forKey: ConfigKey([key])) { return number }
-        guard self.string(forKey: ConfigKey([key])) != nil else { return nil }
-        throw ValidationError("not a number")
     }
 }

@@ -34,9 +34,7 @@ struct Token: AsyncParsableCommand {
 
     func run() async throws {
         let seconds = Self.seconds(self.ttl) ?? 0
-        var options = ServeOptions()
-        options.jwtSecretFile = self.jwtSecretFile
-        let secret = try await options.settings().keys().secret
+        let secret = try await Settings(texts: ["jwt-secret-file": self.jwtSecretFile]).keys().secret
         guard let secret else { throw Console.fail("set JOBFEED_JWT_SECRET to the secret of the gateway", Exit.configuration) }
         guard secret.utf8.count >= KeySource.minimumSecretBytes else {
             throw Console.fail(
