@@ -16,7 +16,7 @@ const TABS = ['all', ...STATUSES];
 const LIMIT = 10_000;
 const MAX_RATE = 8;
 const NOTICE_FOR = 15_000;
-const TOKEN_ERRORS = new Set(['token_expired', 'token_refused', 'unauthenticated', 'invalid_token']);
+const TOKEN_ERRORS = new Set(['token_expired', 'token_refused', 'unauthenticated', 'invalid_token', 'upgrade_refused']);
 /** @type {Record<string, string>} */
 const NOT_RECOVERED = {
   retention: 'the gap was longer than the server keeps', epoch: 'the database is another one now',
@@ -285,6 +285,7 @@ function returned({ recovered, reason, caughtUp }) {
   notice.dataset.recovered = String(recovered);
   notice.dataset.caughtUp = String(caughtUp);
   notice.hidden = false;
+  announce(text);
   clearTimeout(noticeTimer);
   noticeTimer = window.setTimeout(hideNotice, NOTICE_FOR);
   activity.add({

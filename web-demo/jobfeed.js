@@ -194,7 +194,7 @@
  * @property {string | ((why: {reason: TokenReason}) => string|Promise<string>)} token
  *   The JWT, or where to get one. Only a function can renew it before it expires.
  * @property {{minimum?: number, maximum?: number, random?: () => number}} [backoff] Milliseconds; 500 and 20,000.
- * @property {number} [behindAfterSeconds] A heartbeat older than this means "behind"; 10.
+ * @property {number} [behindAfterSeconds] A heartbeat older than this means "behind"; 15.
  * @property {ViewStore} [store]
  * @property {typeof WebSocket} [WebSocket]
  * @property {typeof fetch} [fetch]
@@ -229,7 +229,7 @@ const REFRESH_AT_MOST_EVERY = 10_000;
 const SAVE_AT_MOST_EVERY = 1_000;
 const LONGEST_TIMER = 6 * 60 * MINUTE;
 const REFUSALS_BEFORE_PROBE = 2;
-const REFUSALS_BEFORE_STOP = 6;
+const REFUSALS_BEFORE_STOP = 4;
 
 /** What the terminal close codes mean to a person. */
 const TERMINAL = new Map([
@@ -913,9 +913,11 @@ export class JobFeed extends Emitter {
     } else if (answer.status === 503 || answer.status === 429) {
       this.#retry({ code, reason: 'the server is not ready', atLeast: answer.retryAfter * 1000 });
     } else if (this.#refusals >= REFUSALS_BEFORE_STOP) {
-      this.#stop(new JobFeedError('upgrade_refused', `The server answers (HTTP ${answer.status}) but refuses `
-        + 'WebSocket connections; a proxy in between may not pass them on.'));
+      this.#stop(new JobFeedError('upgrade_refused', 'The server is there but refuses this connection. Most likely it '
+        + 'does not accept the token; otherwise it does not allow pages of this origin, or a proxy in between does not '
+        + 'pass WebSockets on.'));
     } else {
+      this.#tokenReason = 'refused';
       this.#retry({ code, reason: 'connection refused' });
     }
   }
@@ -1108,7 +1110,7 @@ export class JobFeed extends Emitter {
       this.#scheduleRefresh(frame.token_expires_in * 1000);
     }
     const lag = (now - this.#clockOffset - Date.parse(frame.as_of)) / 1000;
-    const limit = this.#options.behindAfterSeconds ?? 10;
+    const limit = this.#options.behindAfterSeconds ?? 15;
     if (frame.cursor) for (const subscription of this.#subscriptions.values()) subscription[advance](frame.cursor);
     this.emit('heartbeat', frame);
     if (lag > limit) {
@@ -1126,7 +1128,7 @@ export class JobFeed extends Emitter {
   #caughtUpTo(at) {
     if (this.#lagSeconds === undefined || !at) return;
     const lag = (Date.now() - this.#clockOffset - Date.parse(at)) / 1000;
-    if (lag <= (this.#options.behindAfterSeconds ?? 10)) {
+    if (lag <= (this.#options.behindAfterSeconds ?? 15)) {
       this.#lagSeconds = undefined;
       this.#goLive();
     }
