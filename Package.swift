@@ -90,6 +90,19 @@ let package = Package(
             name: "WebDemo",
             path: "web-demo",
             sources: ["WebDemo.swift"],
+            resources: [
+                .embedInCode("activity.js"),
+                .embedInCode("app.js"),
+                .embedInCode("detail.js"),
+                .embedInCode("favicon.svg"),
+                .embedInCode("format.js"),
+                .embedInCode("index.html"),
+                .embedInCode("jobfeed.js"),
+                .embedInCode("joblist.js"),
+                .embedInCode("ordered.js"),
+                .embedInCode("style.css"),
+                .embedInCode("theme.js"),
+            ],
             swiftSettings: settings
         ),
 
