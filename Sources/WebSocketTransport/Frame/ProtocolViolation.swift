@@ -11,7 +11,6 @@ struct ProtocolViolation: Error, Hashable {
     static let unexpectedContinuation = Self(code: 1002, reason: "continuation frame without a message to continue")
     static let interleavedMessage = Self(code: 1002, reason: "new message before the last fragment of another")
     static let invalidUTF8 = Self(code: 1007, reason: "text is not valid UTF-8")
-    static let malformedFrame = Self(code: 1002, reason: "malformed frame")
 
     static func unknownOpcode(_ opcode: UInt8) -> Self {
         Self(code: 1002, reason: "unknown opcode \(opcode)")
