@@ -6,16 +6,19 @@ extension Renderer {
     static let maximumBars = 10
 
     /// At most ``maximumBars`` bars and how many more there are, each narrower than `width`; none without progress.
-    func liveBlock(width: Int) -> [String] {
+    ///
+    /// What scrolled off the top of a low window could not be erased any more, so the block stays below its `height`.
+    func liveBlock(width: Int, height: Int) -> [String] {
         let running = self.store.rows.compactMap { key, row -> (key: String, percent: Double)? in
             guard self.statuses.kind(of: row[self.statusColumn]?.stringValue) == .underway else { return nil }
             return Progress.percent(row[Self.progressColumn]).map { (key, $0) }
         }
         // By key, so that bars keep their places while they grow.
         let ordered = running.sorted { ($0.key.utf8.count, $0.key) < ($1.key.utf8.count, $1.key) }
-        var lines = ordered.prefix(Self.maximumBars).map { self.barLine($0.key, $0.percent, width: width) }
-        if ordered.count > Self.maximumBars {
-            let more = DisplayText.truncated("+\(ordered.count - Self.maximumBars) more", to: max(width - 1, 1))
+        let bars = max(0, min(Self.maximumBars, height - 2))
+        var lines = ordered.prefix(bars).map { self.barLine($0.key, $0.percent, width: width) }
+        if ordered.count > bars, height > 1 {
+            let more = DisplayText.truncated("+\(ordered.count - bars) more", to: max(width - 1, 1))
             lines.append(self.style.paint(more, .dim))
         }
         return lines

@@ -31,10 +31,10 @@ struct Screen: Sendable {
         guard self.renderer.hasLiveBlock else {
             return rendered.lines.isEmpty || self.output.write(rendered.lines.map { $0 + "\n" }.joined())
         }
-        let width = self.output.width
+        let (width, height) = self.output.size
         let text = self.painter.paint(
             lines: rendered.lines,
-            block: self.renderer.liveBlock(width: width),
+            block: self.renderer.liveBlock(width: width, height: height),
             width: width
         )
         return text.isEmpty || self.output.write(text)
@@ -55,7 +55,7 @@ struct Screen: Sendable {
 
     /// Leaves the terminal as if there had never been a live block.
     mutating func clear() {
-        let erase = self.painter.erase(width: self.output.width)
+        let erase = self.painter.erase(width: self.output.size.width)
         if !erase.isEmpty {
             _ = self.output.write(erase)
         }

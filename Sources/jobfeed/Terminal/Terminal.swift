@@ -21,11 +21,11 @@ struct Terminal: Sendable {
 
     var isTerminal: Bool { isatty(self.descriptor) == 1 }
 
-    /// In columns, as of now; the window may have changed since the last write.
-    var width: Int {
+    /// In columns and rows, as of now; the window may have changed since the last write.
+    var size: (width: Int, height: Int) {
         var size = winsize()
-        guard ioctl(self.descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
-        return Int(size.ws_col)
+        guard ioctl(self.descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return (80, 24) }
+        return (Int(size.ws_col), size.ws_row > 0 ? Int(size.ws_row) : 24)
     }
 
     /// Whether the reading end of the pipe has been closed.
