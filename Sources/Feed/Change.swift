@@ -135,6 +135,14 @@ extension Change {
             ownerAfter: record.operation == .delete ? nil : after)
     }
 
+    /// Both changes as one, for a row whose owner is the same throughout.
+    func merged(over earlier: Change) -> Change {
+        Change(
+            key: self.key, at: self.at, audience: self.audience, row: earlier.row.overlaid(with: self.row),
+            old: self.old.overlaid(with: earlier.old), isInsert: self.isInsert, isDelete: self.isDelete,
+            ownerBefore: earlier.ownerBefore, ownerAfter: self.ownerAfter)
+    }
+
     private func with(audience: Audience) -> Change {
         Change(
             key: self.key, at: self.at, audience: audience, row: self.row, old: self.old, isInsert: self.isInsert,

@@ -33,7 +33,7 @@ package struct Gateway {
         let loops = Array(group.makeIterator())
         var shards: [NIOLoopBound<Shard>] = []
         for loop in loops {
-            shards.append(try await loop.submit { NIOLoopBound(Shard(), eventLoop: loop) }.get())
+            shards.append(try await loop.submit { NIOLoopBound(Shard(eventLoop: loop), eventLoop: loop) }.get())
         }
         let hub = Hub(shards: shards, loops: loops)
         let interest = FilterInterest()
@@ -52,7 +52,7 @@ package struct Gateway {
         let clocks = zip(loops, shards).map { loop, shard in Self.startClock(loop, shard) }
         reader.start()
 
-        let routes = Routes(health: health, node: configuration.node, demoTokens: configuration.demoTokens)
+        let routes = Routes(health: health, node: configuration.node, authenticator: authenticator, demoTokens: configuration.demoTokens)
         let admission = Admission(authenticator: authenticator, allowedOrigins: configuration.allowedOrigins)
         let application = Application(
             responder: routes.router().buildResponder(),

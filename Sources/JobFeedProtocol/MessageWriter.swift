@@ -79,6 +79,11 @@ package struct MessageWriter: Sendable {
         self.bytes.append(contentsOf: json)
     }
 
+    package mutating func element(_ value: String) {
+        self.separate()
+        self.quote(value)
+    }
+
     /// RFC 8259 §7.
     private mutating func quote(_ text: String) {
         self.bytes.append(UInt8(ascii: "\""))

@@ -63,6 +63,11 @@ struct Admission: Sendable {
             throw .badRequest("send one token: in Authorization, or in Sec-WebSocket-Protocol")
         }
         guard let authorization = inHeader.first else { return inProtocols.first }
+        return try Self.bearerToken(authorization)
+    }
+
+    /// RFC 6750 §2.1
+    static func bearerToken(_ authorization: String) throws(Problem) -> String {
         let parts = authorization.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else {
             throw Problem(

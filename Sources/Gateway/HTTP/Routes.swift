@@ -11,15 +11,18 @@ struct Routes: Sendable {
 
     let health: ReaderHealth
     let node: String
+    let authenticator: Authenticator
     /// The JSON that the demo page starts from; `nil` outside of the demo.
     let demoTokens: (@Sendable () async throws -> [UInt8])?
 
     func router() -> Router<BasicRequestContext> {
-        let router = Router()
+        let router = Router(options: .autoGenerateHeadEndpoints)
         router.get("/healthz") { _, _ in Self.json([UInt8](#"{"status":"ok"}"#.utf8)) }
         router.get("/readyz") { _, _ in self.readiness() }
-        router.get("/v1/feed") { _, _ in
-            Self.response(
+        router.get("/v1/feed") { request, _ in
+            // Browsers do not show why an upgrade was refused; asking again without one tells.
+            if let problem = await self.tokenProblem(request) { return Self.response(problem) }
+            return Self.response(
                 Problem(
                     status: .upgradeRequired, code: .invalidField,
                     detail: "open a WebSocket here, as the first request of its connection"))
@@ -31,6 +34,21 @@ struct Routes: Sendable {
             router.get(RouterPath(stringLiteral: file.path)) { _, _ in Self.file(file) }
         }
         return router
+    }
+
+    private func tokenProblem(_ request: Request) async -> Problem? {
+        guard let authorization = request.headers[.authorization] else { return nil }
+        do throws(Problem) {
+            let token = try Admission.bearerToken(authorization)
+            do {
+                _ = try await self.authenticator.verify(token)
+                return nil
+            } catch {
+                throw Problem(status: .unauthorized, code: .invalidToken, detail: error.message)
+            }
+        } catch {
+            return error
+        }
     }
 
     private func readiness() -> Response {

@@ -85,11 +85,15 @@ enum FrameEncoder {
             writer.beginObject()
             writer.member("type", "snapshot")
             writer.member("id", id)
+            let first = index
             writer.beginArray("rows")
             while index < rows.count, writer.count < self.frameBytes {
                 self.write(rows[index], nil, view.columns, to: &writer)
                 index += 1
             }
+            writer.endArray()
+            writer.beginArray("keys")
+            for row in rows[first..<index] { writer.element(row.keyText(view.feed.key) ?? "") }
             writer.endArray()
             writer.member("truncated", truncated)
             writer.endObject()

@@ -14,7 +14,8 @@ struct GroupIndex {
         let view = subscription.view
         let key = Group.Key(
             feed: view.feed.name, viewer: view.viewer, channel: subscription.channel.description,
-            filter: subscription.request.filter, columns: view.columns, id: subscription.id)
+            filter: subscription.request.filter, columns: view.columns, maxRate: subscription.request.maxRate,
+            id: subscription.id)
         if let group = self.byGroupKey[key] { return group }
         let group = Group(key: key, for: subscription)
         self.byGroupKey[key] = group

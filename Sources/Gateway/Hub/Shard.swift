@@ -13,6 +13,11 @@ final class Shard {
     private var sessions: [ObjectIdentifier: Session] = [:]
     /// Sessions that something was written to since the last flush.
     private var dirty: [ObjectIdentifier: Session] = [:]
+    private let eventLoop: any EventLoop
+
+    init(eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+    }
 
     // MARK: Sessions
 
@@ -95,6 +100,10 @@ final class Shard {
         if !step.resets.isEmpty {
             for session in self.openSessions { session.reset(step.resets) }
         }
+        self.flush()
+    }
+
+    private func flush() {
         for session in self.dirty.values { session.flush() }
         self.dirty.removeAll(keepingCapacity: true)
     }
@@ -112,14 +121,39 @@ final class Shard {
             }
         }
         for group in touched {
-            let frames: [OutboundFrame]
             if group.isCounts {
-                frames = Self.countFrames(&group.counts, group.pending.map(\.change), group.view, group.key.id, cursor)
+                let changes = group.pending.map(\.change)
+                let frames = Self.countFrames(&group.counts, changes, group.view, group.key.id, cursor)
+                for member in group.members { self.send(frames, to: member) }
+            } else if let steps = group.coalescer?.pass(group.pending, in: group.view, now: self.nanoseconds) {
+                self.send(steps, to: group, cursor: cursor)
+                self.scheduleGauges(of: group)
             } else {
-                frames = FrameEncoder.changes(id: group.key.id, cursor: cursor, deltas: group.pending, view: group.view)
+                self.send(group.pending, to: group, cursor: cursor)
             }
             group.pending.removeAll(keepingCapacity: true)
-            for member in group.members { self.send(frames, to: member) }
+        }
+    }
+
+    private func send(_ steps: [Coalescer.Step], to group: Group, cursor: String) {
+        let frames = FrameEncoder.changes(id: group.key.id, cursor: cursor, deltas: steps, view: group.view)
+        for member in group.members { self.send(frames, to: member) }
+    }
+
+    private var nanoseconds: Int64 { Int64(clamping: self.eventLoop.now.uptimeNanoseconds) }
+
+    /// Sends what `max_rate` holds back, when its time has come.
+    private func scheduleGauges(of group: Group) {
+        guard let due = group.coalescer?.due, !group.isTimerSet else { return }
+        group.isTimerSet = true
+        self.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(max(0, due - self.nanoseconds))) {
+            group.isTimerSet = false
+            guard let due = group.coalescer?.due, let position = self.position, !group.members.isEmpty else { return }
+            if due > self.nanoseconds { return self.scheduleGauges(of: group) }
+            if let steps = group.coalescer?.flush(now: self.nanoseconds) {
+                self.send(steps, to: group, cursor: position.text)
+            }
+            self.flush()
         }
     }
 

@@ -58,6 +58,7 @@ final class Group {
         let channel: String
         let filter: String?
         let columns: [String]
+        let maxRate: Double?
         let id: String
     }
 
@@ -67,6 +68,9 @@ final class Group {
     private(set) var members: [Subscription] = []
     /// Only for `FEED#counts`: as of the shard's position.
     var counts: StatusCounts
+    /// Only with `max_rate`.
+    var coalescer: Coalescer?
+    var isTimerSet = false
     /// What the batch at hand means for this view; empty between batches.
     var pending: [(change: Feed.Change, delta: View.Delta)] = []
 
@@ -75,6 +79,7 @@ final class Group {
         self.view = subscription.view
         self.isCounts = subscription.isCounts
         self.counts = subscription.counts
+        self.coalescer = key.maxRate.map(Coalescer.init(maximumRate:))
     }
 
     func add(_ subscription: Subscription) {

@@ -354,7 +354,7 @@ final class Session: WebSocketSession {
     private func heartbeat(_ identity: Identity, _ wallClockSeconds: Double) {
         guard self.outbox.isEmpty, let position = self.shard.position else { return }
         let isComplete = self.subscriptions.values.allSatisfy { subscription in
-            if case .live = subscription.state { return true }
+            if case .live(let group) = subscription.state { return group.coalescer?.isEmpty ?? true }
             return false
         }
         let cursor = isComplete && !self.subscriptions.isEmpty ? position.text : nil

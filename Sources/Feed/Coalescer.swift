@@ -1,0 +1,65 @@
+/// Holds back gauge updates of a subscription with a maximum rate, so that each row's gauges change at most so often.
+///
+/// Gauges are latest-wins: a held update takes in the next one of its row. Everything else is an event and goes out at
+/// once, behind all that is held: a bar never ends at 93 %, and what was sent is always complete up to a cursor.
+package struct Coalescer: Sendable {
+    package typealias Step = (change: Change, delta: View.Delta)
+
+    /// Between two times that gauges are sent, in nanoseconds.
+    private let interval: Int64
+    private var held: [(key: String, step: Step)] = []
+    private var places: [String: Int] = [:]
+    private var lastSent: Int64? = nil
+
+    /// - Parameter maximumRate: times per second; more than zero.
+    package init(maximumRate: Double) {
+        self.interval = Int64(min(1e18, max(1, 1e9 / maximumRate)))
+    }
+
+    /// When ``flush(now:)`` is to be called; `nil` while nothing is held.
+    package var due: Int64? {
+        guard !self.held.isEmpty else { return nil }
+        return (self.lastSent ?? .min / 2) + self.interval
+    }
+
+    package var isEmpty: Bool { self.held.isEmpty }
+
+    /// - Parameter now: nanoseconds on any clock that does not go back.
+    /// - Returns: what is to be sent now.
+    package mutating func pass(_ steps: [Step], in view: View, now: Int64) -> [Step] {
+        if steps.allSatisfy({ Self.isGauge($0.delta, of: view.feed) }) {
+            for step in steps { self.hold(step, in: view) }
+            return self.due.map { $0 <= now } ?? false ? self.flush(now: now) : []
+        }
+        return self.flush(now: now) + steps
+    }
+
+    package mutating func flush(now: Int64) -> [Step] {
+        defer {
+            self.held.removeAll(keepingCapacity: true)
+            self.places.removeAll(keepingCapacity: true)
+            self.lastSent = now
+        }
+        return self.held.map(\.step)
+    }
+
+    private mutating func hold(_ step: Step, in view: View) {
+        let key = step.change.key
+        guard let place = self.places[key] else {
+            self.places[key] = self.held.count
+            self.held.append((key, step))
+            return
+        }
+        let earlier = self.held[place].step
+        guard case .update(let old) = earlier.delta, case .update(let new) = step.delta else { return }
+        let columns = Set(old).union(new)
+        self.held[place].step = (
+            step.change.merged(over: earlier.change), .update(columns: view.columns.filter(columns.contains))
+        )
+    }
+
+    private static func isGauge(_ delta: View.Delta, of feed: FeedDefinition) -> Bool {
+        guard case .update(let columns) = delta else { return false }
+        return columns.allSatisfy { feed.gauges.contains($0) || feed.quiet.contains($0) }
+    }
+}
