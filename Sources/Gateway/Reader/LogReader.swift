@@ -17,7 +17,7 @@ struct LogReader {
 
     struct Step {
         let snapshot: Snapshot
-        /// Microseconds since 1970, by the clock of the database.
+        /// Microseconds since 1970, by the clock of the database: a moment before the snapshot was taken.
         let readAt: Int64
         let revisions: String
         var records: [String: [LogRecord]]
@@ -30,7 +30,7 @@ struct LogReader {
     private static func sql(filter: String, limit: Int) -> String {
         """
         SELECT pg_current_snapshot()::text, \(Catalog.revisionsSQL),
-               (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+               (extract(epoch FROM statement_timestamp()) * 1000000)::bigint,
                c.seq, c.xid, c.feed, c.op, c.key, c.hop, (extract(epoch FROM c.at) * 1000000)::bigint, c.row, c.before
         FROM (SELECT 1) AS always LEFT JOIN (
             SELECT * FROM jobfeed.change WHERE xid >= pg_snapshot_xmax($1::pg_snapshot)\(filter)
@@ -58,6 +58,8 @@ struct LogReader {
     /// Reads one feed inside the caller's transaction.
     static func replay(_ connection: Connection, since snapshot: Snapshot, feed: String) throws -> Step {
         let sql = self.sql(filter: " AND feed = $2", limit: self.maximumReplay)
+        try connection.execute("SET LOCAL enable_seqscan = off")
+        defer { try? connection.execute("SET LOCAL enable_seqscan = on") }
         return try self.step(connection.query(sql, [snapshot.text, feed]), limit: self.maximumReplay)
     }
 
