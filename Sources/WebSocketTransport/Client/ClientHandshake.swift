@@ -14,6 +14,9 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
         case waiting
         case accepted(subprotocol: String?)
         case refused(HTTPResponseHead, body: [UInt8])
+        /// The HTTP handlers are leaving; frames that came along with the answer wait, because the decoder also looks at
+        /// writes and traps on one that is no HTTP.
+        case upgrading([NIOAny])
         case finished
     }
 
@@ -24,8 +27,8 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
     /// Used for its key only: it knows the SHA-1 that RFC 6455 section 4.1 asks for.
     private let key: NIOWebSocketClientUpgrader
     private let promise: EventLoopPromise<String?>
-    /// Puts the handlers of the WebSocket into the pipeline.
-    private let upgrade: (ChannelHandlerContext) throws -> EventLoopFuture<Void>
+    /// Takes the HTTP handlers out of the pipeline and then puts those of the WebSocket in.
+    private let upgrade: (ChannelHandlerContext) -> EventLoopFuture<Void>.Isolated
     private var state = State.waiting
     private var hasSentRequest = false
     private var deadline: Scheduled<Void>?
@@ -36,7 +39,7 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
         subprotocols: [String],
         timeout: Duration,
         promise: EventLoopPromise<String?>,
-        upgrade: @escaping (ChannelHandlerContext) throws -> EventLoopFuture<Void>
+        upgrade: @escaping (ChannelHandlerContext) -> EventLoopFuture<Void>.Isolated
     ) {
         self.endpoint = endpoint
         self.subprotocols = subprotocols
@@ -102,8 +105,7 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
             guard case .end = self.unwrapInboundIn(data) else {
                 return
             }
-            self.state = .finished
-            self.deadline?.cancel()
+            self.state = .upgrading([])
             self.startFrames(subprotocol, context)
         case .refused(let head, var body):
             switch self.unwrapInboundIn(data) {
@@ -120,9 +122,11 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
             }
             self.finish(.init(head, body: body))
             context.close(promise: nil)
+        case .upgrading(var early):
+            early.append(data)
+            self.state = .upgrading(early)
         case .finished:
-            // Frames that came along with the answer, from the HTTP decoder that is being removed.
-            context.fireChannelRead(data)
+            break
         }
     }
 
@@ -147,15 +151,20 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func startFrames(_ subprotocol: String?, _ context: ChannelHandlerContext) {
-        let promise = self.promise
-        do {
-            try self.upgrade(context).assumeIsolated().whenComplete { result in
-                promise.completeWith(result.map { subprotocol })
-                context.pipeline.syncOperations.removeHandler(self, promise: nil)
+        self.upgrade(context).whenComplete { result in
+            guard case .success = result, case .upgrading(let early) = self.state else {
+                self.finish(.handshakeInvalid("the connection ended right after the answer"))
+                context.close(promise: nil)
+                return
             }
-        } catch {
-            promise.fail(WebSocketClientError.handshakeInvalid("the connection ended after the answer"))
-            context.close(promise: nil)
+            self.state = .finished
+            self.deadline?.cancel()
+            self.promise.succeed(subprotocol)
+            for data in early {
+                context.fireChannelRead(data)
+            }
+            context.fireChannelReadComplete()
+            context.pipeline.syncOperations.removeHandler(self, promise: nil)
         }
     }
 

@@ -41,13 +41,12 @@ struct ClientPipeline {
             timeout: timeout,
             promise: promise
         ) { context in
-            // The encoder leaves at once, before frames that came along with the answer can be answered through it.
             let pipeline = context.pipeline.syncOperations
-            return pipeline.removeHandler(encoder).assumeIsolated().flatMapThrowing {
+            return pipeline.removeHandler(encoder).and(pipeline.removeHandler(decoder)).assumeIsolated().flatMapThrowing
+            {
+                _ in
                 try connection.install(on: context.channel)
-            }.flatMap {
-                pipeline.removeHandler(decoder)
-            }.nonisolated()
+            }
         }
         do {
             try channel.pipeline.syncOperations.addHandlers(encoder, decoder, handshake)
