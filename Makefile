@@ -1,0 +1,61 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help deps deps-test build release demo test test-swift test-integration test-browser sanitize lint format clean
+
+SWIFT_SOURCES := Sources Tests web-demo Package.swift
+PYTHON := .venv/bin/python
+export JOBFEED_SERVER ?= $(CURDIR)/.build/debug/jobfeed-server
+export JOBFEED_CLI ?= $(CURDIR)/.build/debug/jobfeed
+
+help: ## Print this list
+	@echo "make …"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
+
+deps: ## Install what is missing to build and run: libpq, OpenSSL, zlib, PostgreSQL
+	@scripts/deps.sh run
+
+deps-test: ## The same, and what the tests need: Chromium and Python packages (in .venv)
+	@scripts/deps.sh test
+	@scripts/venv.sh Tests/Integration/requirements.txt Tests/Browser/requirements.txt
+
+build: deps ## Build everything for debugging
+	swift build
+
+release: deps ## Build the two programs for use
+	@test -d .build/release || echo "the first release build takes some minutes"
+	swift build -c release
+
+demo: release ## Run the demo: make demo ARGS='--port 9000 --rate 60'
+	@exec .build/release/jobfeed-server demo $(ARGS)
+
+test: deps-test ## Run all tests
+	swift build --build-tests
+	@$(MAKE) test-swift test-integration test-browser
+
+test-swift: # these three want what `make test` has built
+	swift test --skip-build
+
+test-integration:
+	$(PYTHON) -m pytest -q Tests/Integration
+
+test-browser:
+	CHROMIUM="$${CHROMIUM:-$$(scripts/deps.sh chromium)}" $(PYTHON) -m pytest -q Tests/Browser
+
+# Only what needs no database; see Tests/Sanitize/Package.swift. LeakSanitizer reports XCTest itself.
+SANITIZE = swift test --package-path Tests/Sanitize
+sanitize: deps ## Run the tests of the pure parts under the address and the thread sanitizer
+	@cp Package.resolved Tests/Sanitize/ 2>/dev/null || true
+	ASAN_OPTIONS=detect_leaks=0 $(SANITIZE) --scratch-path .build-asan --sanitize=address
+	$(SANITIZE) --scratch-path .build-tsan --sanitize=thread
+
+lint: ## Check the format of all sources, and the syntax of scripts
+	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+	@scripts/lint.sh
+
+format: ## Format the Swift sources
+	swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
+
+clean: ## Remove what was built
+	rm -rf .build .build-asan .build-tsan .venv
