@@ -15,8 +15,13 @@ package struct Batch: Sendable {
     package let changes: [Change]
 
     package init(
-        feed: FeedDefinition, start: Snapshot, end: Snapshot, records: [LogRecord], owners: OwnerTable,
-        moved: [String: Row], isTruncated: Bool
+        feed: FeedDefinition,
+        start: Snapshot,
+        end: Snapshot,
+        records: [LogRecord],
+        owners: OwnerTable,
+        moved: [String: Row],
+        isTruncated: Bool
     ) {
         self.feed = feed
         self.start = start
@@ -35,7 +40,10 @@ package struct Batch: Sendable {
     }
 
     private static func derive(
-        _ records: [LogRecord], _ owners: OwnerTable, _ moved: [String: Row], _ feed: FeedDefinition
+        _ records: [LogRecord],
+        _ owners: OwnerTable,
+        _ moved: [String: Row],
+        _ feed: FeedDefinition
     ) -> [Change] {
         guard !records.isEmpty else { return [] }
         var owners = owners

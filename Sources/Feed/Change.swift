@@ -43,7 +43,10 @@ extension Change {
     ///   - owners: knows every link that the records mention.
     ///   - moved: rows at the end of the span whose owner path changed, by key.
     package static func derive(
-        from records: [LogRecord], owners: OwnerTable, moved: [String: Row], feed: FeedDefinition
+        from records: [LogRecord],
+        owners: OwnerTable,
+        moved: [String: Row],
+        feed: FeedDefinition
     ) -> [Change] {
         var byKey: [String: [LogRecord]] = [:]
         for record in records where record.operation != .ownerPath {
@@ -56,18 +59,29 @@ extension Change {
             let after = owners.ownerAtEnd { row[$0] }
             if before != after {
                 let change = Change(
-                    key: key, at: records.last?.at ?? 0, audience: .accounts, row: row, old: .empty, isInsert: false,
-                    isDelete: false, ownerBefore: before, ownerAfter: after)
+                    key: key,
+                    at: records.last?.at ?? 0,
+                    audience: .accounts,
+                    row: row,
+                    old: .empty,
+                    isInsert: false,
+                    isDelete: false,
+                    ownerBefore: before,
+                    ownerAfter: after
+                )
                 changes.append((.min, change))
             }
         }
-        for (key, own) in byKey {
+        for (key, records) in byKey {
+            let own = Self.withoutUnseen(records)
             let isPathChanged = own.contains { record in
                 owners.isPathChanged { record.row?[$0] }
                     || owners.isPathChanged { record.before?[$0] ?? record.row?[$0] }
             }
             if isPathChanged {
-                let singles = own.map { Self.single($0, owners, after: OwnerTable.ownerAtEnd) }
+                let singles = own.map {
+                    Self.single($0, before: owners.ownerAtStart(of:), after: owners.ownerAtEnd(of:))
+                }
                 Self.append(singles, of: own[...], key: key, isFolded: own.count > 1, to: &changes)
                 continue
             }
@@ -75,9 +89,9 @@ extension Change {
             while let xid = rest.first?.xid {
                 let transaction = rest.prefix { $0.xid == xid }
                 rest = rest.dropFirst(transaction.count)
-                // Born and gone in one transaction: no snapshot ever saw it.
-                if transaction.first?.operation == .insert, transaction.last?.operation == .delete { continue }
-                let singles = transaction.map { Self.single($0, owners, after: OwnerTable.ownerAtStart) }
+                let singles = transaction.map {
+                    Self.single($0, before: owners.steadyOwner(of:), after: owners.steadyOwner(of:))
+                }
                 let isFolded = singles.count > 1 && Self.ownerCount(singles) > 1
                 Self.append(singles, of: transaction, key: key, isFolded: isFolded, to: &changes)
             }
@@ -85,6 +99,18 @@ extension Change {
         // One row's changes have ascending seq; between rows there is no order.
         changes.sort { $0.seq < $1.seq }
         return changes.map(\.change)
+    }
+
+    /// Born and gone in one transaction: no snapshot ever saw it.
+    private static func withoutUnseen(_ records: [LogRecord]) -> [LogRecord] {
+        var seen: [LogRecord] = []
+        var rest = records[...]
+        while let first = rest.first {
+            let transaction = rest.prefix { $0.xid == first.xid }
+            rest = rest.dropFirst(transaction.count)
+            if first.operation != .insert || transaction.last?.operation != .delete { seen += transaction }
+        }
+        return seen
     }
 
     private static func ownerCount(_ changes: [Change]) -> Int {
@@ -98,7 +124,10 @@ extension Change {
 
     /// Adds the changes as they are or, folded, the single ones for operators and one net change for accounts.
     private static func append(
-        _ singles: [Change], of records: ArraySlice<LogRecord>, key: String, isFolded: Bool,
+        _ singles: [Change],
+        of records: ArraySlice<LogRecord>,
+        key: String,
+        isFolded: Bool,
         to changes: inout [(seq: Int64, change: Change)]
     ) {
         guard isFolded, let first = singles.first, let last = singles.last, let lastSeq = records.last?.seq else {
@@ -117,35 +146,65 @@ extension Change {
         for change in singles { end = end.overlaid(with: change.row) }
         let old = start.values.filter { column, value in end[column] != value }
         let net = Change(
-            key: key, at: last.at, audience: .accounts, row: end, old: Row(values: old), isInsert: first.isInsert,
-            isDelete: last.isDelete, ownerBefore: first.ownerBefore, ownerAfter: last.ownerAfter)
+            key: key,
+            at: last.at,
+            audience: .accounts,
+            row: end,
+            old: Row(values: old),
+            isInsert: first.isInsert,
+            isDelete: last.isDelete,
+            ownerBefore: first.ownerBefore,
+            ownerAfter: last.ownerAfter
+        )
         changes.append((lastSeq, net))
     }
 
     private static func single(
-        _ record: LogRecord, _ owners: OwnerTable,
-        after ownerAfter: (OwnerTable) -> ((String) -> JSONText?) -> String?
+        _ record: LogRecord,
+        before ownerBefore: ((String) -> JSONText?) -> String?,
+        after ownerAfter: ((String) -> JSONText?) -> String?
     ) -> Change {
-        let before = owners.ownerAtStart { record.before?[$0] ?? record.row?[$0] }
-        let after = ownerAfter(owners)({ record.row?[$0] })
+        let before = ownerBefore { record.before?[$0] ?? record.row?[$0] }
+        let after = ownerAfter { record.row?[$0] }
         return Change(
-            key: record.key, at: record.at, audience: .everybody, row: record.row ?? .empty,
-            old: record.before ?? .empty, isInsert: record.operation == .insert,
-            isDelete: record.operation == .delete, ownerBefore: record.operation == .insert ? nil : before,
-            ownerAfter: record.operation == .delete ? nil : after)
+            key: record.key,
+            at: record.at,
+            audience: .everybody,
+            row: record.row ?? .empty,
+            old: record.before ?? .empty,
+            isInsert: record.operation == .insert,
+            isDelete: record.operation == .delete,
+            ownerBefore: record.operation == .insert ? nil : before,
+            ownerAfter: record.operation == .delete ? nil : after
+        )
     }
 
     /// Both changes as one, for a row whose owner is the same throughout.
     func merged(over earlier: Change) -> Change {
         Change(
-            key: self.key, at: self.at, audience: self.audience, row: earlier.row.overlaid(with: self.row),
-            old: self.old.overlaid(with: earlier.old), isInsert: self.isInsert, isDelete: self.isDelete,
-            ownerBefore: earlier.ownerBefore, ownerAfter: self.ownerAfter)
+            key: self.key,
+            at: self.at,
+            audience: self.audience,
+            row: earlier.row.overlaid(with: self.row),
+            old: self.old.overlaid(with: earlier.old),
+            isInsert: self.isInsert,
+            isDelete: self.isDelete,
+            ownerBefore: earlier.ownerBefore,
+            ownerAfter: self.ownerAfter
+        )
     }
 
     private func with(audience: Audience) -> Change {
         Change(
-            key: self.key, at: self.at, audience: audience, row: self.row, old: self.old, isInsert: self.isInsert,
-            isDelete: self.isDelete, ownerBefore: self.ownerBefore, ownerAfter: self.ownerAfter)
+            key: self.key,
+            at: self.at,
+            audience: audience,
+            row: self.row,
+            old: self.old,
+            isInsert: self.isInsert,
+            isDelete: self.isDelete,
+            ownerBefore: self.ownerBefore,
+            ownerAfter: self.ownerAfter
+        )
     }
 }

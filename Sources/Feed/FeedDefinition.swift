@@ -53,9 +53,21 @@ package struct FeedDefinition: Sendable, Equatable {
     package let revision: String
 
     package init(
-        name: String, schema: String, table: String, columns: [Column], key: [String], status: String, hops: [Hop],
-        ownerColumn: String?, ownerTypeName: String?, hidden: Set<String>, quiet: Set<String>, gauges: Set<String>,
-        orderColumn: String?, since: UInt64, revision: String
+        name: String,
+        schema: String,
+        table: String,
+        columns: [Column],
+        key: [String],
+        status: String,
+        hops: [Hop],
+        ownerColumn: String?,
+        ownerTypeName: String?,
+        hidden: Set<String>,
+        quiet: Set<String>,
+        gauges: Set<String>,
+        orderColumn: String?,
+        since: UInt64,
+        revision: String
     ) {
         self.name = name
         self.schema = schema

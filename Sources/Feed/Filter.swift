@@ -100,7 +100,9 @@ private struct CompiledTest: Sendable {
         case .isIn(let list):
             guard let json, !isNull, let value = ScalarValue(json: json, type: condition.type) else { return nil }
             if condition.member != nil, json.isNumber, let number = ScalarValue(json: json, type: .number) {
-                return list.contains { ScalarValue(literal: $0, type: .number).map { number.compare($0) == 0 } ?? false }
+                return list.contains {
+                    ScalarValue(literal: $0, type: .number).map { number.compare($0) == 0 } ?? false
+                }
             }
             return self.literals.contains { value.compare($0) == 0 }
         case .like:
@@ -160,7 +162,8 @@ struct LikePattern: Sendable {
             if token < self.tokens.count, self.tokens[token] == .run {
                 retry = (token, at)
                 token += 1
-            } else if token < self.tokens.count, self.tokens[token] == .one || self.tokens[token] == .literal(text[at]) {
+            } else if token < self.tokens.count, self.tokens[token] == .one || self.tokens[token] == .literal(text[at])
+            {
                 at += 1
                 token += 1
             } else if let point = retry {

@@ -22,7 +22,9 @@ package struct FilterParser: Sendable {
         var conditions: [Filter.Condition] = []
         for part in Self.split(text, at: "&") {
             guard !part.isEmpty else {
-                throw FilterError(message: "the filter has an empty condition; write column=operator.value joined by \"&\"")
+                throw FilterError(
+                    message: "the filter has an empty condition; write column=operator.value joined by \"&\""
+                )
             }
             conditions.append(try self.condition(String(part)))
             guard conditions.count <= Self.maximumConditions else {
@@ -50,11 +52,13 @@ package struct FilterParser: Sendable {
         guard self.visible.contains(column), let definition = self.feed.column(column) else {
             throw FilterError(
                 message: "\(self.feed.table) has no column \"\(column)\""
-                    + Spelling.suggestion(for: column, among: self.visible.sorted()))
+                    + Spelling.suggestion(for: column, among: self.visible.sorted())
+            )
         }
         if let member, definition.type != .json {
             throw FilterError(
-                message: "column \"\(column)\" is \(definition.typeName), not json; it has no key \"\(member)\"")
+                message: "column \"\(column)\" is \(definition.typeName), not json; it has no key \"\(member)\""
+            )
         }
         var rest = text[text.index(after: equals)...]
         var isNegated = false
@@ -64,7 +68,8 @@ package struct FilterParser: Sendable {
         }
         guard let dot = rest.firstIndex(of: ".") else {
             throw FilterError(
-                message: "\"\(text)\" has no operator; write \(column)=eq.\(rest), operators are \(Self.operatorList)")
+                message: "\"\(text)\" has no operator; write \(column)=eq.\(rest), operators are \(Self.operatorList)"
+            )
         }
         let name = String(rest[..<dot])
         let value = String(rest[rest.index(after: dot)...])
@@ -74,24 +79,33 @@ package struct FilterParser: Sendable {
     }
 
     private func test(
-        _ name: String, _ value: String, type: ColumnType, column: FeedDefinition.Column, isMember: Bool
+        _ name: String,
+        _ value: String,
+        type: ColumnType,
+        column: FeedDefinition.Column,
+        isMember: Bool
     ) throws(FilterError) -> Filter.Test {
         switch name {
         case "eq", "neq", "gt", "gte", "lt", "lte":
             guard let comparison = Filter.Comparison(rawValue: name) else { break }
             if type == .json {
                 throw FilterError(
-                    message: "column \"\(column.name)\" is \(column.typeName); compare a key of it: \(column.name)->>key=\(name).…")
+                    message:
+                        "column \"\(column.name)\" is \(column.typeName); compare a key of it: \(column.name)->>key=\(name).…"
+                )
             }
             if type == .other, comparison != .eq, comparison != .neq {
                 throw FilterError(
-                    message: "column \"\(column.name)\" is \(column.typeName), which only eq, neq, in and is can test")
+                    message: "column \"\(column.name)\" is \(column.typeName), which only eq, neq, in and is can test"
+                )
             }
             try self.check(value, type: type, column: column)
             return .compare(comparison, literal: value)
         case "in":
             if type == .json {
-                throw FilterError(message: "column \"\(column.name)\" is \(column.typeName); use \(column.name)->>key=in.(…)")
+                throw FilterError(
+                    message: "column \"\(column.name)\" is \(column.typeName); use \(column.name)->>key=in.(…)"
+                )
             }
             let list = try Self.list(value)
             for item in list { try self.check(item, type: type, column: column) }
@@ -107,7 +121,9 @@ package struct FilterParser: Sendable {
             case "null": return .isNull
             case "true", "false":
                 guard type == .boolean else {
-                    throw FilterError(message: "is.\(value) needs a boolean column; \"\(column.name)\" is \(column.typeName)")
+                    throw FilterError(
+                        message: "is.\(value) needs a boolean column; \"\(column.name)\" is \(column.typeName)"
+                    )
                 }
                 return .isBoolean(value.lowercased() == "true")
             case "unknown":
@@ -120,15 +136,18 @@ package struct FilterParser: Sendable {
         }
         throw FilterError(
             message: "unknown operator \"\(name)\"" + Spelling.suggestion(for: name, among: Self.operators)
-                + " Operators are \(Self.operatorList), each after an optional \"not.\"")
+                + " Operators are \(Self.operatorList), each after an optional \"not.\""
+        )
     }
 
     private func check(_ literal: String, type: ColumnType, column: FeedDefinition.Column) throws(FilterError) {
         guard ScalarValue(literal: literal, type: type) == nil else { return }
         if case .enumeration(let labels) = type {
             throw FilterError(
-                message: "\"\(literal)\" is no value of \(column.typeName)" + Spelling.suggestion(for: literal, among: labels)
-                    + " Values are \(labels.joined(separator: ", "))")
+                message: "\"\(literal)\" is no value of \(column.typeName)"
+                    + Spelling.suggestion(for: literal, among: labels)
+                    + " Values are \(labels.joined(separator: ", "))"
+            )
         }
         throw FilterError(message: "\"\(literal)\" is no \(column.typeName), which column \"\(column.name)\" holds")
     }

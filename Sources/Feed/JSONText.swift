@@ -21,7 +21,8 @@ package struct JSONText: Hashable, Sendable {
     package var isNull: Bool { self.bytes.first == UInt8(ascii: "n") }
     package var isString: Bool { self.bytes.first == UInt8(ascii: "\"") }
     package var isNumber: Bool {
-        self.bytes.first.map { $0 == UInt8(ascii: "-") || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ?? false
+        self.bytes.first.map { $0 == UInt8(ascii: "-") || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+            ?? false
     }
 
     /// What `->>` gives: `nil` for null, a string's contents, any other value's text.

@@ -23,7 +23,14 @@ package struct LogRecord: Sendable {
     package let before: Row?
 
     package init(
-        seq: Int64, xid: UInt64, operation: Operation, key: String, hop: Int, at: Int64, row: Row?, before: Row?
+        seq: Int64,
+        xid: UInt64,
+        operation: Operation,
+        key: String,
+        hop: Int,
+        at: Int64,
+        row: Row?,
+        before: Row?
     ) {
         self.seq = seq
         self.xid = xid

@@ -3,21 +3,26 @@
 /// The end is read from the database under the batch's snapshot; the start follows from it and from the
 /// span's own `S` records, which say what the owner path held before.
 package struct OwnerTable: Sendable {
+    private enum End: Sendable {
+        case noRow
+        case leads(to: String?)
+    }
+
     private let hops: [FeedDefinition.Hop]
     private let ownerColumn: String?
-    /// Per hop: key text → the next link's (or the owner's) text at the end; absent rows are missing.
-    private var ends: [[String: String?]]
+    /// Per hop: key text → what its row leads to at the end: the next link's (or the owner's) text.
+    private var ends: [[String: End]]
     /// Per hop: key text → the same at the start, only where the span changed it; `nil` inside: there was no such row.
     private var starts: [[String: String?]]
-    /// Per hop: keys of rows that the span updated, so that two owners follow each other under one link.
-    private var updated: [Set<String>]
+    /// Per hop: key text → all that rows of that key led to until the span changed or deleted them.
+    private var past: [[String: Set<String?>]]
 
     package init(feed: FeedDefinition) {
         self.hops = feed.hops
         self.ownerColumn = feed.ownerColumn
         self.ends = Array(repeating: [:], count: feed.hops.count)
-        self.starts = self.ends
-        self.updated = Array(repeating: [], count: feed.hops.count)
+        self.starts = Array(repeating: [:], count: feed.hops.count)
+        self.past = Array(repeating: [:], count: feed.hops.count)
     }
 
     /// The columns of hop `hop`'s table that lead on.
@@ -25,22 +30,24 @@ package struct OwnerTable: Sendable {
         hop + 1 < feed.hops.count ? feed.hops[hop + 1].from : feed.ownerColumn.map { [$0] } ?? []
     }
 
+    /// Called with `nil` for every key that is looked up, then again for each row that was found.
     package mutating func learn(hop: Int, key: String, next: String?) {
-        self.ends[hop][key] = .some(next)
+        let isFound = next != nil || self.ends[hop][key] != nil
+        self.ends[hop][key] = isFound ? .leads(to: next) : .noRow
     }
 
-    /// The keys at hop `hop` that are reachable from `links` and not known yet, at the end or at the start.
+    /// The keys at hop `hop` that are reachable from `links` at any time of the span and not known yet.
     package func unknownKeys(hop: Int, from links: Set<String>) -> Set<String> {
         var keys = links
-        for step in 0..<hop {
-            var next: Set<String> = []
-            for key in keys {
-                if let end = self.ends[step][key], let text = end { next.insert(text) }
-                if let start = self.starts[step][key], let text = start { next.insert(text) }
-            }
-            keys = next
-        }
+        for step in 0..<hop { keys = Set(keys.flatMap { self.nextEver(step, $0) }.compactMap { $0 }) }
         return keys.filter { self.ends[hop][$0] == nil }
+    }
+
+    /// All that rows of this key led to in the span. Whatever referred to the key did so while there was a row.
+    private func nextEver(_ hop: Int, _ key: String) -> Set<String?> {
+        var next = self.past[hop][key, default: []]
+        if case .leads(let end) = self.ends[hop][key] { next.insert(end) }
+        return next.isEmpty ? [nil] : next
     }
 
     /// Takes the start's values from an `S` record; the first record of a row wins, as it holds the oldest.
@@ -53,11 +60,9 @@ package struct OwnerTable: Sendable {
         let next = Self.nextColumns(of: feed, hop: hop)
         guard let oldKey = before.keyText(referenced) else { return }
         if self.starts[hop][oldKey] == nil { self.starts[hop][oldKey] = .some(before.keyText(next)) }
-        guard let row = record.row else { return }
-        self.updated[hop].insert(oldKey)
-        if let newKey = row.keyText(referenced), newKey != oldKey {
-            self.updated[hop].insert(newKey)
-            if self.starts[hop][newKey] == nil { self.starts[hop][newKey] = .some(nil) }
+        self.past[hop][oldKey, default: []].insert(before.keyText(next))
+        if let newKey = record.row?.keyText(referenced), newKey != oldKey, self.starts[hop][newKey] == nil {
+            self.starts[hop][newKey] = .some(nil)
         }
     }
 
@@ -65,33 +70,44 @@ package struct OwnerTable: Sendable {
     package var withoutStarts: OwnerTable {
         var table = self
         table.starts = Array(repeating: [:], count: self.hops.count)
-        table.updated = Array(repeating: [], count: self.hops.count)
+        table.past = Array(repeating: [:], count: self.hops.count)
         return table
     }
 
     /// The owner of a row now; `nil`: nobody but operators.
     package func ownerAtEnd(of row: (String) -> JSONText?) -> String? {
-        self.owner(of: row) { hop, key in self.ends[hop][key] ?? nil }
+        self.owner(of: row) { hop, key in self.end(hop, key) }
     }
 
     package func ownerAtStart(of row: (String) -> JSONText?) -> String? {
-        self.owner(of: row) { hop, key in self.starts[hop][key] ?? self.ends[hop][key] ?? nil }
+        self.owner(of: row) { hop, key in self.starts[hop][key] ?? self.end(hop, key) }
+    }
+
+    private func end(_ hop: Int, _ key: String) -> String? {
+        if case .leads(let next) = self.ends[hop][key] { next } else { nil }
+    }
+
+    /// The one owner that the path from this row named all through the span; ask ``isPathChanged(of:)`` first.
+    package func steadyOwner(of row: (String) -> JSONText?) -> String? {
+        self.isSteady ? self.ownerAtEnd(of: row) : self.ownersEver(of: row).first ?? nil
     }
 
     /// Whether the path from this row led to different owners during the span.
     ///
-    /// A row of the path that was only deleted did not: it named the same owner as long as anything referred to it.
+    /// A row of the path that was deleted, or got another key, named the same owner as long as anything referred to it.
     package func isPathChanged(of row: (String) -> JSONText?) -> Bool {
-        guard let first = self.hops.first, var key = Self.keyText(first.from, row) else { return false }
+        !self.isSteady && self.ownersEver(of: row).count > 1
+    }
+
+    private var isSteady: Bool { self.past.allSatisfy(\.isEmpty) }
+
+    private func ownersEver(of row: (String) -> JSONText?) -> Set<String?> {
+        guard let first = self.hops.first else { return [self.ownerAtEnd(of: row)] }
+        var keys: Set<String?> = [Self.keyText(first.from, row)]
         for hop in self.hops.indices {
-            if self.updated[hop].contains(key) { return true }
-            let end = self.ends[hop][key] ?? nil
-            // Deleted, and inserted again with the same key.
-            if self.starts[hop][key] != nil, end != nil { return true }
-            guard let next = self.starts[hop][key] ?? end else { return false }
-            key = next
+            keys = Set(keys.flatMap { key in key.map { self.nextEver(hop, $0) } ?? [nil] })
         }
-        return false
+        return keys
     }
 
     private func owner(of row: (String) -> JSONText?, _ next: (Int, String) -> String?) -> String? {

@@ -152,7 +152,8 @@ enum Instant {
         else { return nil }
         var micros = Self.daysSinceEpoch(year: year, month: month, day: day) * 86_400_000_000
         guard !rest.isEmpty else { return micros }
-        guard take("T", "t", " "), let hour = digits(2...2), take(":"), let minute = digits(2...2), hour < 25, minute < 60
+        guard take("T", "t", " "), let hour = digits(2...2), take(":"), let minute = digits(2...2), hour < 25,
+            minute < 60
         else { return nil }
         micros += (hour * 3600 + minute * 60) * 1_000_000
         if take(":") {

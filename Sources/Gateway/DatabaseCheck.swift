@@ -69,15 +69,20 @@ package struct DatabaseCheck: Sendable {
                 SELECT to_regclass('jobfeed.installation') IS NOT NULL,
                        coalesce((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1), false),
                        current_user
-                """, [Gateway.role])
+                """,
+                [Gateway.role]
+            )
             let user = installed.string(0, 2) ?? "?"
             guard installed.bool(0, 0) == true else {
                 throw Failure.configuration(
-                    message: "jobfeed is not installed in this database; run `jobfeed-server install` as the role that owns the tables")
+                    message:
+                        "jobfeed is not installed in this database; run `jobfeed-server install` as the role that owns the tables"
+                )
             }
             guard installed.bool(0, 1) == true else {
                 throw Failure.configuration(
-                    message: "role \(user) may not act as \(Gateway.role); run: GRANT \(Gateway.role) TO \(user)")
+                    message: "role \(user) may not act as \(Gateway.role); run: GRANT \(Gateway.role) TO \(user)"
+                )
             }
             let settings = settings.with(role: Gateway.role)
             let gateway = try Connection.open(settings)
@@ -95,7 +100,9 @@ package struct DatabaseCheck: Sendable {
 
     /// No server, one that starts or stops, or too many connections: worth another try. A wrong password or database is not.
     private static func isPassing(_ error: PostgresError) -> Bool {
-        if let state = error.sqlState { return state.hasPrefix("57P") || state.hasPrefix("53") || state.hasPrefix("08") }
+        if let state = error.sqlState {
+            return state.hasPrefix("57P") || state.hasPrefix("53") || state.hasPrefix("08")
+        }
         return error.kind == .connection
     }
 }

@@ -39,20 +39,42 @@ package struct Gateway {
         let interest = FilterInterest()
         let health = ReaderHealth()
         let reader = try FeedReader(
-            settings: database, node: configuration.node, hub: hub, interest: interest, health: health, logger: self.logger)
+            settings: database,
+            node: configuration.node,
+            hub: hub,
+            interest: interest,
+            health: health,
+            logger: self.logger
+        )
         let pool = ConnectionPool(
-            settings: database.with(applicationName: "jobfeed/\(configuration.node)/snapshot"), size: configuration.poolSize,
-            maximumWaiting: 10_000, logger: self.logger)
+            settings: database.with(applicationName: "jobfeed/\(configuration.node)/snapshot"),
+            size: configuration.poolSize,
+            maximumWaiting: 10_000,
+            logger: self.logger
+        )
         var limits = SessionContext.Limits()
         limits.subscriptions = configuration.subscriptionsPerConnection
         limits.messageBytes = configuration.messageBytes
         let context = SessionContext(
-            node: configuration.node, limits: limits, heartbeat: configuration.heartbeat, authenticator: authenticator,
-            pool: pool, interest: interest, reader: reader, health: health, logger: self.logger)
+            node: configuration.node,
+            limits: limits,
+            heartbeat: configuration.heartbeat,
+            authenticator: authenticator,
+            pool: pool,
+            interest: interest,
+            reader: reader,
+            health: health,
+            logger: self.logger
+        )
         let clocks = zip(loops, shards).map { loop, shard in Self.startClock(loop, shard) }
         reader.start()
 
-        let routes = Routes(health: health, node: configuration.node, authenticator: authenticator, demoTokens: configuration.demoTokens)
+        let routes = Routes(
+            health: health,
+            node: configuration.node,
+            authenticator: authenticator,
+            demoTokens: configuration.demoTokens
+        )
         let admission = Admission(authenticator: authenticator, allowedOrigins: configuration.allowedOrigins)
         let application = Application(
             responder: routes.router().buildResponder(),
@@ -64,10 +86,14 @@ package struct Gateway {
                 onListening(configuration.host, channel.localAddress?.port ?? configuration.port)
             },
             eventLoopGroupProvider: .shared(group),
-            logger: self.logger)
+            logger: self.logger
+        )
         let outcome = await Self.outcome {
             var services = ServiceGroupConfiguration(
-                services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: self.logger)
+                services: [application],
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: self.logger
+            )
             services.maximumGracefulShutdownDuration = configuration.drain
             try await ServiceGroup(configuration: services).run()
         }

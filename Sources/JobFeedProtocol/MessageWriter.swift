@@ -115,8 +115,14 @@ extension MessageWriter {
     }
 
     package static func welcome(
-        connection: String, node: String, user: String, access: String, expiresAt: String, heartbeatSeconds: Int,
-        subscriptions: Int, messageBytes: Int
+        connection: String,
+        node: String,
+        user: String,
+        access: String,
+        expiresAt: String,
+        heartbeatSeconds: Int,
+        subscriptions: Int,
+        messageBytes: Int
     ) -> [UInt8] {
         Self.message("welcome") { writer in
             writer.member("connection", connection)
@@ -196,7 +202,10 @@ extension MessageWriter {
     }
 
     package static func changes(
-        id: String, cursor: String, at: String, counts: [(status: String, count: Int)]
+        id: String,
+        cursor: String,
+        at: String,
+        counts: [(status: String, count: Int)]
     ) -> [UInt8] {
         Self.message("changes") { writer in
             writer.member("id", id)

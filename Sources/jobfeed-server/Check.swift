@@ -6,7 +6,8 @@ import Logging
 struct Check: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check what `serve` would be told: keys, database, schema, role, feeds.",
-        discussion: "Takes the options of `serve`; exits with 0 when a gateway could start, 69 or 78 when not.")
+        discussion: "Takes the options of `serve`; exits with 0 when a gateway could start, 69 or 78 when not."
+    )
 
     @OptionGroup var options: ServeOptions
 
@@ -20,7 +21,9 @@ struct Check: AsyncParsableCommand {
             Console.out("keys      ok")
             let report = try await DatabaseCheck(settings: configuration.database, logger: logger).run()
             Console.out("database  ok, PostgreSQL \(report.serverVersion / 10_000).\(report.serverVersion % 10_000)")
-            Console.out("feeds     \(report.feeds.isEmpty ? "none; attach a table with jobfeed.attach" : report.feeds.joined(separator: ", "))")
+            Console.out(
+                "feeds     \(report.feeds.isEmpty ? "none; attach a table with jobfeed.attach" : report.feeds.joined(separator: ", "))"
+            )
         } catch let error as KeyError {
             throw Console.fail(error.message, Exit.configuration)
         } catch let failure as DatabaseCheck.Failure {

@@ -13,7 +13,8 @@ struct Install: AsyncParsableCommand {
 
             Example:
               DATABASE_URL=postgres://owner@db/app jobfeed-server install
-            """)
+            """
+    )
 
     @Flag(help: "Also create public.thread and public.job and attach them as feed `jobs`.")
     var referenceTables = false
@@ -32,7 +33,8 @@ struct Install: AsyncParsableCommand {
             let isAway = error.kind == .connection
             throw Console.fail(
                 "\(isAway ? "the database cannot be reached" : "nothing was installed"): \(error)",
-                isAway ? Exit.unavailable : Exit.configuration)
+                isAway ? Exit.unavailable : Exit.configuration
+            )
         }
         Console.out("jobfeed schema version \(SchemaScript.version) is installed")
     }

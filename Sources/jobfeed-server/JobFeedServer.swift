@@ -6,7 +6,8 @@ import Foundation
 struct JobFeedServer: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "jobfeed-server",
-        abstract: "Live job updates from Postgres over WebSockets: each user sees exactly the rows the row rule allows.",
+        abstract:
+            "Live job updates from Postgres over WebSockets: each user sees exactly the rows the row rule allows.",
         discussion: """
             DATABASE_URL, or libpq's own environment (PGHOST, PGUSER, .pgpass, PGSERVICE …), names the database.
             Every option is also an environment variable (--heartbeat-seconds is JOBFEED_HEARTBEAT_SECONDS) and a key of \

@@ -13,7 +13,8 @@ struct Serve: AsyncParsableCommand {
 
             Example:
               DATABASE_URL=postgres://app@db/app JOBFEED_JWT_SECRET=$(openssl rand -hex 32) jobfeed-server serve --port 8080
-            """)
+            """
+    )
 
     @OptionGroup var options: ServeOptions
 
@@ -50,11 +51,13 @@ struct GatewayRun {
         } catch let error where Self.isAddressInUse(error) {
             throw Console.fail(
                 "port \(self.configuration.port) on \(self.configuration.host) is taken; choose another with --port, or 0 for a free one",
-                Exit.unavailable)
+                Exit.unavailable
+            )
         }
     }
 
     private static func isAddressInUse(_ error: any Error) -> Bool {
-        "\(error)".contains("Address already in use") || "\(error)".contains("errno: 98") || "\(error)".contains("errno: 48")
+        "\(error)".contains("Address already in use") || "\(error)".contains("errno: 98")
+            || "\(error)".contains("errno: 48")
     }
 }

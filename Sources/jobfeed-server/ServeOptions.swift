@@ -14,7 +14,10 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "Port to listen on; 0 picks a free one (default 8080).")
     var port: Int?
 
-    @Option(help: "Configuration file (YAML); its keys are the names of these options.", completion: .file(extensions: ["yml", "yaml"]))
+    @Option(
+        help: "Configuration file (YAML); its keys are the names of these options.",
+        completion: .file(extensions: ["yml", "yaml"])
+    )
     var config: String?
 
     @Option(help: "This node's name, unique among the gateways of one database (default: host name and process).")
@@ -77,7 +80,8 @@ struct ServeOptions: ParsableArguments {
     func settings() async throws -> Settings {
         let texts = [
             "host": self.host, "node": self.node, "jwt-public-key-file": self.jwtPublicKeyFile,
-            "jwt-jwks-file": self.jwtJwksFile, "jwt-secret-file": self.jwtSecretFile, "jwt-algorithms": self.jwtAlgorithms,
+            "jwt-jwks-file": self.jwtJwksFile, "jwt-secret-file": self.jwtSecretFile,
+            "jwt-algorithms": self.jwtAlgorithms,
             "jwt-user-claim": self.jwtUserClaim, "jwt-access-claim": self.jwtAccessClaim,
             "jwt-account-values": self.jwtAccountValues, "jwt-operator-values": self.jwtOperatorValues,
             "jwt-issuer": self.jwtIssuer, "jwt-audience": self.jwtAudience, "allowed-origins": self.allowedOrigins,
@@ -134,7 +138,9 @@ struct Settings {
         let value = number ?? fallback
         guard range.contains(value) else {
             throw Console.fail(
-                "option \(key) is \(value); it has to be from \(range.lowerBound) to \(range.upperBound)", Exit.configuration)
+                "option \(key) is \(value); it has to be from \(range.lowerBound) to \(range.upperBound)",
+                Exit.configuration
+            )
         }
         return value
     }
@@ -164,8 +170,10 @@ struct Settings {
         let process = ProcessInfo.processInfo
         let node = self.text("node") ?? "\(process.hostName.prefix(30))-\(process.processIdentifier)"
         var configuration = GatewayConfiguration(
-            node: node, database: Self.database(purpose: "jobfeed/\(node)/check"),
-            eventLoops: max(1, process.activeProcessorCount))
+            node: node,
+            database: Self.database(purpose: "jobfeed/\(node)/check"),
+            eventLoops: max(1, process.activeProcessorCount)
+        )
         configuration.host = self.text("host") ?? "127.0.0.1"
         configuration.port = try self.number("port", default: 8080, in: 0...65_535)
         configuration.keys = try self.keys()

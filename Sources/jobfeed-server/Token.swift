@@ -8,7 +8,8 @@ struct Token: AsyncParsableCommand {
         discussion: """
             Example:
               export JOBFEED_TOKEN=$(JOBFEED_JWT_SECRET=… jobfeed-server token --user alice --ttl 1h)
-            """)
+            """
+    )
 
     @Option(help: "Whom the token speaks for (claim sub).")
     var user: String
@@ -35,11 +36,14 @@ struct Token: AsyncParsableCommand {
     func run() async throws {
         let seconds = Self.seconds(self.ttl) ?? 0
         let secret = try await Settings(texts: ["jwt-secret-file": self.jwtSecretFile]).keys().secret
-        guard let secret else { throw Console.fail("set JOBFEED_JWT_SECRET to the secret of the gateway", Exit.configuration) }
+        guard let secret else {
+            throw Console.fail("set JOBFEED_JWT_SECRET to the secret of the gateway", Exit.configuration)
+        }
         guard secret.utf8.count >= KeySource.minimumSecretBytes else {
             throw Console.fail(
                 "JOBFEED_JWT_SECRET has \(secret.utf8.count) bytes; the gateway asks for \(KeySource.minimumSecretBytes)",
-                Exit.configuration)
+                Exit.configuration
+            )
         }
         Console.out(try await TokenMint(secret: secret).mint(user: self.user, access: self.access, seconds: seconds))
     }

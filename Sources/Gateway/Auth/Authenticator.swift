@@ -27,7 +27,8 @@ package struct Authenticator: Sendable {
         guard let keys = self.keys[algorithm] else {
             throw AuthenticationError(
                 message: "the token's algorithm is not accepted; accepted are "
-                    + self.keys.keys.sorted().joined(separator: ", "))
+                    + self.keys.keys.sorted().joined(separator: ", ")
+            )
         }
         let claims: TokenClaims
         do {
@@ -50,7 +51,8 @@ package struct Authenticator: Sendable {
         var base64 = String(
             part.map { (character: Character) -> Character in
                 character == "-" ? "+" : character == "_" ? "/" : character
-            })
+            }
+        )
         base64 += String(repeating: "=", count: (4 - base64.utf8.count % 4) % 4)
         guard let data = Data(base64Encoded: base64) else { return nil }
         guard case .object(let header)? = try? JSONValue(parsing: Array(data)) else { return nil }

@@ -23,7 +23,8 @@ package struct KeySource: Sendable {
         for name in self.algorithms where !Self.supportedAlgorithms.contains(name) {
             throw KeyError(
                 message: "algorithm \"\(name)\" is not supported; supported are "
-                    + Self.supportedAlgorithms.joined(separator: ", "))
+                    + Self.supportedAlgorithms.joined(separator: ", ")
+            )
         }
         var keys: [String: JWTKeyCollection] = [:]
         try await self.addSecret(to: &keys)
@@ -32,7 +33,8 @@ package struct KeySource: Sendable {
         guard !keys.isEmpty else {
             throw KeyError(
                 message: "no key to verify tokens with; set JOBFEED_JWT_SECRET, JOBFEED_JWT_PUBLIC_KEY_FILE or "
-                    + "JOBFEED_JWT_JWKS_FILE")
+                    + "JOBFEED_JWT_JWKS_FILE"
+            )
         }
         let accepted = self.algorithms.isEmpty ? keys : keys.filter { self.algorithms.contains($0.key) }
         for name in self.algorithms where accepted[name] == nil {
@@ -46,7 +48,8 @@ package struct KeySource: Sendable {
         guard secret.utf8.count >= Self.minimumSecretBytes else {
             throw KeyError(
                 message: "the JWT secret has \(secret.utf8.count) bytes; \(Self.minimumSecretBytes) are needed "
-                    + "(try: openssl rand -hex 32)")
+                    + "(try: openssl rand -hex 32)"
+            )
         }
         let digests: [(String, DigestAlgorithm)] = [("HS256", .sha256), ("HS384", .sha384), ("HS512", .sha512)]
         for (name, digest) in digests {
@@ -85,7 +88,9 @@ package struct KeySource: Sendable {
             do {
                 keys[name] = try await collection.add(jwk: fixed)
             } catch {
-                throw KeyError(message: "a key of the JWKS file (kid \(key.keyIdentifier?.string ?? "none")) cannot be read")
+                throw KeyError(
+                    message: "a key of the JWKS file (kid \(key.keyIdentifier?.string ?? "none")) cannot be read"
+                )
             }
         }
     }

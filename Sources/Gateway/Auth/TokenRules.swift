@@ -43,6 +43,7 @@ package struct TokenRules: Sendable {
         }
         throw AuthenticationError(
             message: "the token's \(self.accessClaim) claim gives no access here; accepted are "
-                + self.accountValues.union(self.operatorValues).sorted().joined(separator: ", "))
+                + self.accountValues.union(self.operatorValues).sorted().joined(separator: ", ")
+        )
     }
 }

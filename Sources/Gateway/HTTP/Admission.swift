@@ -37,7 +37,8 @@ struct Admission: Sendable {
             throw Problem(status: .notFound, code: .invalidField, detail: "WebSockets are served at \(Self.path)")
         }
         // RFC 6455 §4.2.1; the version and the key are checked by the upgrader.
-        guard head.method == .GET, head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" })
+        guard head.method == .GET,
+            head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" })
         else { throw .badRequest("a WebSocket opens with GET and Connection: Upgrade") }
         try self.checkOrigin(head)
         let offered = head.headers[canonicalForm: "sec-websocket-protocol"].map(String.init)
@@ -48,7 +49,9 @@ struct Admission: Sendable {
             }
             headers.add(name: "Sec-WebSocket-Protocol", value: Self.subprotocol)
         }
-        guard let token = try Self.token(head, offered) else { return Accepted(identity: nil, responseHeaders: headers) }
+        guard let token = try Self.token(head, offered) else {
+            return Accepted(identity: nil, responseHeaders: headers)
+        }
         do {
             return Accepted(identity: try await self.authenticator.verify(token), responseHeaders: headers)
         } catch {
@@ -71,7 +74,10 @@ struct Admission: Sendable {
         let parts = authorization.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else {
             throw Problem(
-                status: .unauthorized, code: .invalidToken, detail: "Authorization has to be Bearer and a token")
+                status: .unauthorized,
+                code: .invalidToken,
+                detail: "Authorization has to be Bearer and a token"
+            )
         }
         return String(parts[1])
     }
@@ -85,7 +91,9 @@ struct Admission: Sendable {
             if origin.lowercased().dropFirst(scheme.count) == host ?? "" { return }
         }
         throw Problem(
-            status: .forbidden, code: .forbidden,
-            detail: "pages of this origin may not connect; the operator can allow it with --allowed-origins")
+            status: .forbidden,
+            code: .forbidden,
+            detail: "pages of this origin may not connect; the operator can allow it with --allowed-origins"
+        )
     }
 }

@@ -51,7 +51,8 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                         try self.install(accepted, on: channel)
                         return .webSocket
                     }
-                })
+                }
+            )
             var pipeline = NIOUpgradableHTTPServerPipelineConfiguration(
                 upgradeConfiguration: .init(
                     upgraders: [upgrader],
@@ -61,25 +62,33 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                             if case .refused(let problem) = decision.value { return .refused(http, problem) }
                             return .http(http)
                         }
-                    }))
+                    }
+                )
+            )
             // The async channel serialises requests, and answers what cannot be parsed itself.
             pipeline.enablePipelining = false
             pipeline.enableErrorHandling = false
             pipeline.enableResponseHeaderValidation = false
-            let outcome = try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(configuration: pipeline)
+            let outcome = try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(
+                configuration: pipeline
+            )
             let deadline = channel.eventLoop.scheduleTask(in: self.handshakeTimeout) { channel.close(promise: nil) }
             return Value(channel: channel, outcome: outcome, handshakeDeadline: deadline)
         }
     }
 
     private func http(
-        _ channel: any Channel, _ logger: Logger
+        _ channel: any Channel,
+        _ logger: Logger
     ) throws -> NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart> {
         try channel.pipeline.syncOperations.addHandler(HTTP1ToHTTPServerCodec(secure: false))
         try channel.pipeline.syncOperations.addHandler(
-            HTTPConnectionStateHandler(idleTimeout: self.idleTimeout, logger: logger))
+            HTTPConnectionStateHandler(idleTimeout: self.idleTimeout, logger: logger)
+        )
         return try NIOAsyncChannel(
-            wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+            wrappingChannelSynchronously: channel,
+            configuration: .init(isOutboundHalfClosureEnabled: true)
+        )
     }
 
     private func install(_ accepted: Admission.Accepted, on channel: any Channel) throws {
@@ -87,11 +96,18 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
             preconditionFailure("a connection on an event loop that has no shard")
         }
         let session = Session(
-            identity: accepted.identity, context: self.context, shard: shard.value, eventLoop: channel.eventLoop)
+            identity: accepted.identity,
+            context: self.context,
+            shard: shard.value,
+            eventLoop: channel.eventLoop
+        )
         var configuration = WebSocketConnection.Configuration()
         configuration.maxMessageBytes = self.context.limits.messageBytes
         let connection = WebSocketConnection(
-            configuration: configuration, session: session, eventLoop: channel.eventLoop)
+            configuration: configuration,
+            session: session,
+            eventLoop: channel.eventLoop
+        )
         try connection.install(on: channel)
     }
 
@@ -116,7 +132,8 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
     }
 
     private static func refuse(
-        _ http: NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>, _ problem: Problem
+        _ http: NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>,
+        _ problem: Problem
     ) async throws {
         try await http.executeThenClose { _, outbound in
             var headers = problem.headers

@@ -8,12 +8,16 @@ struct Problem: Error, Equatable {
     let code: ErrorCode
     let detail: String
 
-    static func badRequest(_ detail: String) -> Problem { Problem(status: .badRequest, code: .invalidField, detail: detail) }
+    static func badRequest(_ detail: String) -> Problem {
+        Problem(status: .badRequest, code: .invalidField, detail: detail)
+    }
 
     var headers: HTTPFields {
         var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]
         // RFC 6750 §3
-        if self.status == .unauthorized { headers[.wwwAuthenticate] = "Bearer realm=\"jobfeed\", error=\"invalid_token\"" }
+        if self.status == .unauthorized {
+            headers[.wwwAuthenticate] = "Bearer realm=\"jobfeed\", error=\"invalid_token\""
+        }
         // RFC 9110 §15.5.22
         if self.status == .upgradeRequired { headers[.upgrade] = "websocket" }
         return headers

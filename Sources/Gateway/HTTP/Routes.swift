@@ -24,8 +24,11 @@ struct Routes: Sendable {
             if let problem = await self.tokenProblem(request) { return Self.response(problem) }
             return Self.response(
                 Problem(
-                    status: .upgradeRequired, code: .invalidField,
-                    detail: "open a WebSocket here, as the first request of its connection"))
+                    status: .upgradeRequired,
+                    code: .invalidField,
+                    detail: "open a WebSocket here, as the first request of its connection"
+                )
+            )
         }
         if let demoTokens {
             router.get("/demo/tokens") { _, _ in Self.json(try await demoTokens()) }
@@ -59,7 +62,8 @@ struct Routes: Sendable {
         if let error = status.lastError {
             problem = "the database is away: \(error)"
         } else if let lastRead = status.lastRead {
-            problem = .now - lastRead > Self.maximumLag ? "the log was last read \(ContinuousClock.now - lastRead) ago" : nil
+            problem =
+                .now - lastRead > Self.maximumLag ? "the log was last read \(ContinuousClock.now - lastRead) ago" : nil
         } else {
             problem = "the database was not reached yet"
         }
@@ -73,13 +77,18 @@ struct Routes: Sendable {
 
     private static func json(_ bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
         Response(
-            status: status, headers: [.contentType: "application/json", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+            status: status,
+            headers: [.contentType: "application/json", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
+        )
     }
 
     private static func response(_ problem: Problem) -> Response {
         Response(
-            status: problem.status, headers: problem.headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: problem.body)))
+            status: problem.status,
+            headers: problem.headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: problem.body))
+        )
     }
 
     private static func file(_ file: WebDemo.File) -> Response {

@@ -14,7 +14,10 @@ enum FrameEncoder {
 
     /// - Returns: frames of which only the last carries the cursor; none without deltas.
     static func changes(
-        id: String, cursor: String, deltas: [(change: Feed.Change, delta: View.Delta)], view: View
+        id: String,
+        cursor: String,
+        deltas: [(change: Feed.Change, delta: View.Delta)],
+        view: View
     ) -> [OutboundFrame] {
         guard !deltas.isEmpty else { return [] }
         var frames: [OutboundFrame] = []
@@ -103,10 +106,15 @@ enum FrameEncoder {
     }
 
     static func counts(
-        id: String, cursor: String, at: Int64, statuses: Set<String>, counts: StatusCounts
+        id: String,
+        cursor: String,
+        at: Int64,
+        statuses: Set<String>,
+        counts: StatusCounts
     ) -> OutboundFrame {
         let changed = statuses.sorted().map { (status: $0, count: counts.counts[$0, default: 0]) }
         return self.frame(
-            MessageWriter.changes(id: id, cursor: cursor, at: Timestamp.iso8601(micros: at), counts: changed))
+            MessageWriter.changes(id: id, cursor: cursor, at: Timestamp.iso8601(micros: at), counts: changed)
+        )
     }
 }

@@ -13,9 +13,14 @@ struct GroupIndex {
     mutating func group(for subscription: Subscription) -> Group {
         let view = subscription.view
         let key = Group.Key(
-            feed: view.feed.name, viewer: view.viewer, channel: subscription.channel.description,
-            filter: subscription.request.filter, columns: view.columns, maxRate: subscription.request.maxRate,
-            id: subscription.id)
+            feed: view.feed.name,
+            viewer: view.viewer,
+            channel: subscription.channel.description,
+            filter: subscription.request.filter,
+            columns: view.columns,
+            maxRate: subscription.request.maxRate,
+            id: subscription.id
+        )
         if let group = self.byGroupKey[key] { return group }
         let group = Group(key: key, for: subscription)
         self.byGroupKey[key] = group

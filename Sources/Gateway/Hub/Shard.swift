@@ -167,14 +167,23 @@ final class Shard {
             let frames =
                 subscription.isCounts
                 ? Self.countFrames(
-                    &subscription.counts, deltas.map(\.change), subscription.view, subscription.id, cursor)
+                    &subscription.counts,
+                    deltas.map(\.change),
+                    subscription.view,
+                    subscription.id,
+                    cursor
+                )
                 : FrameEncoder.changes(id: subscription.id, cursor: cursor, deltas: deltas, view: subscription.view)
             self.send(frames, to: subscription)
         }
     }
 
     private static func countFrames(
-        _ counts: inout StatusCounts, _ changes: [Feed.Change], _ view: View, _ id: String, _ cursor: String
+        _ counts: inout StatusCounts,
+        _ changes: [Feed.Change],
+        _ view: View,
+        _ id: String,
+        _ cursor: String
     ) -> [OutboundFrame] {
         let statuses = counts.apply(changes, in: view)
         guard !statuses.isEmpty, let at = changes.map(\.at).max() else { return [] }

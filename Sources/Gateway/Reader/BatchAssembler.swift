@@ -20,8 +20,14 @@ struct BatchAssembler {
         try self.learnOwners(&owners, records, moved)
         try self.fillLargeColumns(&records)
         return Batch(
-            feed: self.feed, start: start, end: end, records: records, owners: owners.withoutStarts, moved: moved,
-            isTruncated: isTruncated)
+            feed: self.feed,
+            start: start,
+            end: end,
+            records: records,
+            owners: owners.withoutStarts,
+            moved: moved,
+            isTruncated: isTruncated
+        )
     }
 
     // MARK: Owners
@@ -53,7 +59,8 @@ struct BatchAssembler {
             for key in keys { owners.learn(hop: number, key: key, next: nil) }
             let result = try self.connection.query(sql, wanted.parameters)
             for row in 0..<result.rowCount {
-                guard let found = result.bytes(row, 0).flatMap({ Row(json: $0) }), let key = found.keyText(hop.to) else {
+                guard let found = result.bytes(row, 0).flatMap({ Row(json: $0) }), let key = found.keyText(hop.to)
+                else {
                     continue
                 }
                 owners.learn(hop: number, key: key, next: found.keyText(next))
@@ -77,7 +84,12 @@ struct BatchAssembler {
             // Step back from the changed table to the feed's own.
             let alias = hop == 0 ? "j" : "t\(hop - 1)"
             let wanted = SQLText.keys(
-                keys, columns: self.feed.hops[hop].from, types: self.feed.hops[hop].toTypes, of: alias, asText: self.asText)
+                keys,
+                columns: self.feed.hops[hop].from,
+                types: self.feed.hops[hop].toTypes,
+                of: alias,
+                asText: self.asText
+            )
             let sql = """
                 SELECT to_jsonb(x)::text FROM (
                     SELECT \(SQLText.list(self.feed.columns.map(\.name), of: "j"))
@@ -105,7 +117,9 @@ struct BatchAssembler {
         var keys: Set<String> = []
         for record in records where record.operation == .update {
             guard let row = record.row, self.feed.columns.contains(where: { row[$0.name] == nil }) else { continue }
-            if isOwnerPathChanged || interesting.contains(where: { record.before?[$0] != nil }) { keys.insert(record.key) }
+            if isOwnerPathChanged || interesting.contains(where: { record.before?[$0] != nil }) {
+                keys.insert(record.key)
+            }
         }
         guard !keys.isEmpty else { return }
         var known = try self.rows(keys)
@@ -133,7 +147,8 @@ struct BatchAssembler {
         let result = try self.connection.query(sql, wanted.parameters)
         var rows: [String: Row] = [:]
         for number in 0..<result.rowCount {
-            guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }), let key = row.keyText(self.feed.key) else {
+            guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }), let key = row.keyText(self.feed.key)
+            else {
                 continue
             }
             rows[key] = row

@@ -72,17 +72,30 @@ enum Catalog {
         for row in 0..<result.rowCount {
             let record = try JSONDecoder().decode(Record.self, from: Data(result.bytes(row, 0) ?? []))
             feeds[record.name] = FeedDefinition(
-                name: record.name, schema: record.schema, table: record.table,
+                name: record.name,
+                schema: record.schema,
+                table: record.table,
                 columns: record.columns.map {
-                    .init(name: $0.name, typeName: $0.type, type: ColumnType(typeName: $0.type, enumLabels: $0.labels ?? []))
+                    .init(
+                        name: $0.name,
+                        typeName: $0.type,
+                        type: ColumnType(typeName: $0.type, enumLabels: $0.labels ?? [])
+                    )
                 },
-                key: record.key, status: record.status,
+                key: record.key,
+                status: record.status,
                 hops: record.hops.map {
                     .init(schema: $0.schema, table: $0.table, from: $0.from, to: $0.to, toTypes: $0.to_types)
                 },
-                ownerColumn: record.owner_column, ownerTypeName: record.owner_type, hidden: record.hidden,
-                quiet: record.quiet, gauges: record.gauges, orderColumn: record.order_column,
-                since: UInt64(record.since) ?? .max, revision: record.revision)
+                ownerColumn: record.owner_column,
+                ownerTypeName: record.owner_type,
+                hidden: record.hidden,
+                quiet: record.quiet,
+                gauges: record.gauges,
+                orderColumn: record.order_column,
+                since: UInt64(record.since) ?? .max,
+                revision: record.revision
+            )
         }
         return feeds
     }

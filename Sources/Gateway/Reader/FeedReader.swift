@@ -21,7 +21,12 @@ final class FeedReader: Sendable {
 
     /// - Parameter settings: with the node's role; the sessions' names are put in here.
     init(
-        settings: ConnectionSettings, node: String, hub: Hub, interest: FilterInterest, health: ReaderHealth, logger: Logger
+        settings: ConnectionSettings,
+        node: String,
+        hub: Hub,
+        interest: FilterInterest,
+        health: ReaderHealth,
+        logger: Logger
     ) throws {
         self.settings = settings
         self.node = node
@@ -66,7 +71,8 @@ final class FeedReader: Sendable {
                 self.health.lost(error)
                 self.logger.warning(
                     "Lost the database; subscribers wait and nothing is lost",
-                    metadata: ["error": "\(error)", "retry_in": "\(backoff)"])
+                    metadata: ["error": "\(error)", "retry_in": "\(backoff)"]
+                )
                 Pause.wait(backoff) { self.isStopping }
                 backoff = min(backoff * 2, .seconds(10))
             }
@@ -76,7 +82,10 @@ final class FeedReader: Sendable {
     /// One pair of sessions, until one of them fails: LISTEN first, so that nothing falls between it and the first read.
     private func follow(_ follower: inout LogFollower, connected: () -> Void) throws {
         let listener = try Listener.open(
-            self.settings.with(applicationName: "jobfeed/\(self.node)/listen"), channel: "jobfeed", wakeup: self.wakeup)
+            self.settings.with(applicationName: "jobfeed/\(self.node)/listen"),
+            channel: "jobfeed",
+            wakeup: self.wakeup
+        )
         defer { listener.close() }
         let connection = try Connection.open(self.settings.with(applicationName: "jobfeed/\(self.node)/read"))
         defer { connection.close() }

@@ -13,13 +13,16 @@ struct LogFollower {
     /// - Returns: a step that starts a new history, when it is another one.
     mutating func begin(_ connection: Connection) throws -> Step? {
         let result = try connection.query(
-            "SELECT jobfeed.epoch(), pg_current_snapshot()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+            "SELECT jobfeed.epoch(), pg_current_snapshot()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+        )
         guard let epoch = result.string(0, 0).map(Cursor.fingerprint(ofEpoch:)),
             let snapshot = result.string(0, 1).flatMap({ Snapshot(text: $0) })
         else {
             throw PostgresError(
-                kind: .server, message: "jobfeed is not installed in this database",
-                hint: "run `jobfeed-server install` as the role that owns the tables")
+                kind: .server,
+                message: "jobfeed is not installed in this database",
+                hint: "run `jobfeed-server install` as the role that owns the tables"
+            )
         }
         guard epoch != self.epoch else { return nil }
         let isFirst = self.epoch == nil
@@ -64,12 +67,19 @@ struct LogFollower {
     }
 
     private func append(
-        _ records: [LogRecord], of feed: FeedDefinition, from start: Snapshot, _ connection: Connection,
-        _ interest: FilterInterest, to step: inout Step
+        _ records: [LogRecord],
+        of feed: FeedDefinition,
+        from start: Snapshot,
+        _ connection: Connection,
+        _ interest: FilterInterest,
+        to step: inout Step
     ) throws {
         let assembler = BatchAssembler(
-            connection: connection, feed: feed, filterColumns: interest.columns(of: feed.name),
-            asText: self.comparedAsText.contains(feed.name))
+            connection: connection,
+            feed: feed,
+            filterColumns: interest.columns(of: feed.name),
+            asText: self.comparedAsText.contains(feed.name)
+        )
         do {
             let batch = try assembler.batch(records, start: start, end: step.end)
             if batch.isTruncated { step.resets[feed.name] = .truncate } else { step.batches.append(batch) }

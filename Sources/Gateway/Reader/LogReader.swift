@@ -75,15 +75,24 @@ struct LogReader {
                 else { continue }
                 records[feed, default: []].append(
                     LogRecord(
-                        seq: result.int64(row, 3) ?? 0, xid: result.string(row, 4).flatMap { UInt64($0) } ?? 0,
-                        operation: operation, key: result.string(row, 7) ?? "",
-                        hop: Int(result.int64(row, 8) ?? 1) - 1, at: result.int64(row, 9) ?? 0,
+                        seq: result.int64(row, 3) ?? 0,
+                        xid: result.string(row, 4).flatMap { UInt64($0) } ?? 0,
+                        operation: operation,
+                        key: result.string(row, 7) ?? "",
+                        hop: Int(result.int64(row, 8) ?? 1) - 1,
+                        at: result.int64(row, 9) ?? 0,
                         row: result.bytes(row, 10).flatMap { Row(json: $0) },
-                        before: result.bytes(row, 11).flatMap { Row(json: $0) }))
+                        before: result.bytes(row, 11).flatMap { Row(json: $0) }
+                    )
+                )
             }
         }
         return Step(
-            snapshot: snapshot, readAt: result.int64(0, 2) ?? 0, revisions: result.string(0, 1) ?? "", records: records,
-            isTooLarge: result.rowCount > limit)
+            snapshot: snapshot,
+            readAt: result.int64(0, 2) ?? 0,
+            revisions: result.string(0, 1) ?? "",
+            records: records,
+            isTooLarge: result.rowCount > limit
+        )
     }
 }

@@ -15,6 +15,9 @@ struct NodeRegistration {
     }
 
     func withdraw(_ connection: Connection) throws {
-        _ = try connection.query("DELETE FROM jobfeed.node WHERE node = $1 AND pid = $2::int", [self.node, String(self.pid)])
+        _ = try connection.query(
+            "DELETE FROM jobfeed.node WHERE node = $1 AND pid = $2::int",
+            [self.node, String(self.pid)]
+        )
     }
 }

@@ -37,7 +37,11 @@ enum SQLText {
     ///
     /// - Parameter asText: compares texts: slow, but no value can fail to be cast.
     static func keys(
-        _ keys: some Collection<String>, columns: [String], types: [String], of alias: String, asText: Bool
+        _ keys: some Collection<String>,
+        columns: [String],
+        types: [String],
+        of alias: String,
+        asText: Bool
     ) -> (from: String, on: String, parameters: [String]) {
         let split = keys.compactMap { KeyText.split($0, count: columns.count) }
         var arrays: [String] = []
@@ -51,7 +55,8 @@ enum SQLText {
         }
         let names = columns.indices.map { "c\($0)" }.joined(separator: ", ")
         return (
-            "unnest(\(arrays.joined(separator: ", "))) AS k (\(names))", conditions.joined(separator: " AND "), parameters
+            "unnest(\(arrays.joined(separator: ", "))) AS k (\(names))", conditions.joined(separator: " AND "),
+            parameters
         )
     }
 }

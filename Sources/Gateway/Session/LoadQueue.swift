@@ -25,9 +25,14 @@ struct LoadQueue {
 
         var request: SnapshotLoader.Request {
             SnapshotLoader.Request(
-                view: self.subscription.view, id: self.subscription.id, isCounts: self.subscription.isCounts,
-                limit: self.subscription.request.limit, wantsSnapshot: self.subscription.request.snapshot || self.isReset,
-                resume: self.resume, isReset: self.isReset)
+                view: self.subscription.view,
+                id: self.subscription.id,
+                isCounts: self.subscription.isCounts,
+                limit: self.subscription.request.limit,
+                wantsSnapshot: self.subscription.request.snapshot || self.isReset,
+                resume: self.resume,
+                isReset: self.isReset
+            )
         }
     }
 

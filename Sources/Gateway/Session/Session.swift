@@ -110,8 +110,10 @@ final class Session: WebSocketSession {
         if self.identity == nil {
             guard case .authenticate(let id, let token) = command else {
                 self.refuse(
-                    id: command.id, .unauthenticated,
-                    "authenticate first: send {\"type\":\"authenticate\",\"id\":\"…\",\"token\":\"…\"}")
+                    id: command.id,
+                    .unauthenticated,
+                    "authenticate first: send {\"type\":\"authenticate\",\"id\":\"…\",\"token\":\"…\"}"
+                )
                 return
             }
             return self.authenticate(id: id, token: token)
@@ -171,8 +173,11 @@ final class Session: WebSocketSession {
             guard new.user == old.user, new.access == old.access else {
                 self.answer(
                     MessageWriter.error(
-                        id: id, code: .forbidden,
-                        message: "this connection belongs to another user or access; open a new one for this token"))
+                        id: id,
+                        code: .forbidden,
+                        message: "this connection belongs to another user or access; open a new one for this token"
+                    )
+                )
                 return self.close(.forbidden)
             }
             self.identity = new
@@ -184,9 +189,16 @@ final class Session: WebSocketSession {
         guard let identity = self.identity else { return }
         self.answer(
             MessageWriter.welcome(
-                connection: self.name, node: self.context.node, user: identity.user, access: identity.access.rawValue,
-                expiresAt: identity.expiresAtText, heartbeatSeconds: Int(self.context.heartbeat.components.seconds),
-                subscriptions: self.context.limits.subscriptions, messageBytes: self.context.limits.messageBytes))
+                connection: self.name,
+                node: self.context.node,
+                user: identity.user,
+                access: identity.access.rawValue,
+                expiresAt: identity.expiresAtText,
+                heartbeatSeconds: Int(self.context.heartbeat.components.seconds),
+                subscriptions: self.context.limits.subscriptions,
+                messageBytes: self.context.limits.messageBytes
+            )
+        )
         self.connection?.flush()
     }
 
@@ -196,17 +208,26 @@ final class Session: WebSocketSession {
         guard let identity = self.identity else { return }
         guard self.subscriptions[request.id] == nil else {
             return self.refuse(
-                id: request.id, .duplicateID, "\"\(request.id)\" is open already; unsubscribe it or use another id")
+                id: request.id,
+                .duplicateID,
+                "\"\(request.id)\" is open already; unsubscribe it or use another id"
+            )
         }
         guard self.subscriptions.count < self.context.limits.subscriptions else {
             return self.refuse(
-                id: request.id, .tooManySubscriptions,
-                "this connection has \(self.context.limits.subscriptions) subscriptions open, which is the limit")
+                id: request.id,
+                .tooManySubscriptions,
+                "this connection has \(self.context.limits.subscriptions) subscriptions open, which is the limit"
+            )
         }
         do throws(SubscribeError) {
             let plan = try SubscriptionPlan(request, identity: identity, catalog: self.shard.catalog)
             let subscription = Subscription(
-                request: request, channel: plan.channel, view: plan.view, session: self)
+                request: request,
+                channel: plan.channel,
+                view: plan.view,
+                session: self
+            )
             self.subscriptions[request.id] = subscription
             self.begin(subscription, resume: request.resume, isReset: false)
         } catch {
@@ -290,7 +311,9 @@ final class Session: WebSocketSession {
             self.retry(load)
         case .failure(let error):
             self.context.logger.warning(
-                "Cannot read a snapshot", metadata: self.metadata.merging(["error": "\(error)"]) { $1 })
+                "Cannot read a snapshot",
+                metadata: self.metadata.merging(["error": "\(error)"]) { $1 }
+            )
             self.end(subscription)
             let message = SubscribeError.unavailable(error)
             self.answer(MessageWriter.error(id: subscription.id, code: .unavailable, message: message))
@@ -361,7 +384,10 @@ final class Session: WebSocketSession {
         self.answer(
             MessageWriter.heartbeat(
                 asOf: Timestamp.iso8601(micros: position.readAt),
-                tokenExpiresIn: max(0, Int(identity.expiresAt - wallClockSeconds)), cursor: cursor))
+                tokenExpiresIn: max(0, Int(identity.expiresAt - wallClockSeconds)),
+                cursor: cursor
+            )
+        )
         self.connection?.flush()
     }
 }

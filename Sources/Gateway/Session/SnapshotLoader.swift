@@ -64,7 +64,9 @@ struct SnapshotLoader: Sendable {
             SELECT pg_current_snapshot()::text, jobfeed.epoch(), (SELECT xid::text FROM jobfeed.horizon),
                    (SELECT xmin::text FROM jobfeed.feed WHERE name = $1),
                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-            """, [feed.name])
+            """,
+            [feed.name]
+        )
         guard let snapshot = head.string(0, 0).flatMap({ Snapshot(text: $0) }), let epoch = head.string(0, 1),
             head.string(0, 3) == feed.revision
         else { throw Failure.definitionChanged }
@@ -78,12 +80,14 @@ struct SnapshotLoader: Sendable {
         switch recovery {
         case .changes(let changes):
             frames.append(
-                FrameEncoder.frame(MessageWriter.subscribed(id: self.request.id, recovered: true, reason: nil)))
+                FrameEncoder.frame(MessageWriter.subscribed(id: self.request.id, recovered: true, reason: nil))
+            )
             frames += self.replayFrames(changes, cursor: cursor, at: head.int64(0, 4) ?? 0, counts: counts)
         case .none(let reason):
             if !self.request.isReset {
                 frames.append(
-                    FrameEncoder.frame(MessageWriter.subscribed(id: self.request.id, recovered: false, reason: reason)))
+                    FrameEncoder.frame(MessageWriter.subscribed(id: self.request.id, recovered: false, reason: reason))
+                )
             }
             if self.request.isCounts {
                 if self.request.wantsSnapshot { frames.append(self.countSnapshot(counts)) }
@@ -97,7 +101,10 @@ struct SnapshotLoader: Sendable {
     // MARK: Resume
 
     private func recovery(
-        _ connection: Connection, to now: Cursor, horizon: UInt64, asText: Bool
+        _ connection: Connection,
+        to now: Cursor,
+        horizon: UInt64,
+        asText: Bool
     ) throws -> Recovery {
         guard let text = self.request.resume else { return .none(reason: "no_cursor") }
         guard let from = Cursor(encoded: text) else { return .none(reason: "malformed_cursor") }
@@ -108,10 +115,17 @@ struct SnapshotLoader: Sendable {
         let step = try LogReader.replay(connection, since: from.snapshot, feed: feed.name)
         guard !step.isTooLarge else { return .none(reason: "retention") }
         let assembler = BatchAssembler(
-            connection: connection, feed: feed, filterColumns: self.request.view.filter.columns, asText: asText)
+            connection: connection,
+            feed: feed,
+            filterColumns: self.request.view.filter.columns,
+            asText: asText
+        )
         do {
             let batch = try assembler.batch(
-                step.records[feed.name] ?? [], start: from.snapshot, end: now.snapshot)
+                step.records[feed.name] ?? [],
+                start: from.snapshot,
+                end: now.snapshot
+            )
             return batch.isTruncated ? .none(reason: "truncate") : .changes(batch.changes)
         } catch LogReader.Failure.tooLarge {
             return .none(reason: "retention")
@@ -119,7 +133,10 @@ struct SnapshotLoader: Sendable {
     }
 
     private func replayFrames(
-        _ changes: [Feed.Change], cursor: Cursor, at now: Int64, counts: StatusCounts
+        _ changes: [Feed.Change],
+        cursor: Cursor,
+        at now: Int64,
+        counts: StatusCounts
     ) -> [OutboundFrame] {
         let view = self.request.view
         let text = cursor.encoded()
@@ -128,7 +145,12 @@ struct SnapshotLoader: Sendable {
             guard !statuses.isEmpty else { return [] }
             return [
                 FrameEncoder.counts(
-                    id: self.request.id, cursor: text, at: changes.map(\.at).max() ?? now, statuses: statuses, counts: counts)
+                    id: self.request.id,
+                    cursor: text,
+                    at: changes.map(\.at).max() ?? now,
+                    statuses: statuses,
+                    counts: counts
+                )
             ]
         }
         let deltas = changes.compactMap { change in view.delta(for: change).map { (change: change, delta: $0) } }
@@ -147,7 +169,8 @@ struct SnapshotLoader: Sendable {
             try connection.stream(query.sql, query.parameters) { result in
                 guard let json = result.bytes(0), let row = Row(json: json) else { return true }
                 guard view.filter.matches({ row[$0] }) else { return true }
-                if rows.count == self.request.limit || (bytes + json.count > Self.maximumSnapshotBytes && !rows.isEmpty) {
+                if rows.count == self.request.limit || (bytes + json.count > Self.maximumSnapshotBytes && !rows.isEmpty)
+                {
                     isTruncated = true
                     return false
                 }

@@ -30,7 +30,8 @@ struct SubscriptionPlan {
             throw SubscribeError(
                 code: .unknownFeed,
                 message: "there is no feed \"\(self.channel.feed)\""
-                    + Spelling.suggestion(for: self.channel.feed, among: catalog.keys.sorted()))
+                    + Spelling.suggestion(for: self.channel.feed, among: catalog.keys.sorted())
+            )
         }
         let viewer: View.Viewer
         switch identity.access {
@@ -38,7 +39,9 @@ struct SubscriptionPlan {
         case .account:
             guard feed.ownerColumn != nil else {
                 throw SubscribeError(
-                    code: .forbidden, message: "feed \"\(feed.name)\" has no owners; only operators may see its rows")
+                    code: .forbidden,
+                    message: "feed \"\(feed.name)\" has no owners; only operators may see its rows"
+                )
             }
             viewer = .account(user: identity.user)
         }
@@ -62,7 +65,8 @@ struct SubscriptionPlan {
         for column in request.columns ?? [] where !visible.contains(column) {
             throw SubscribeError(
                 code: .invalidColumns,
-                message: "\(feed.table) has no column \"\(column)\"" + Spelling.suggestion(for: column, among: visible))
+                message: "\(feed.table) has no column \"\(column)\"" + Spelling.suggestion(for: column, among: visible)
+            )
         }
         self.view = View(feed: feed, viewer: viewer, filter: filter, key: key, columns: request.columns)
     }
@@ -72,7 +76,8 @@ struct SubscriptionPlan {
         for status in statuses where !labels.contains(status) {
             throw SubscribeError(
                 code: .invalidChannel,
-                message: "\"\(status)\" is no status of \(feed.name)" + Spelling.suggestion(for: status, among: labels))
+                message: "\"\(status)\" is no status of \(feed.name)" + Spelling.suggestion(for: status, among: labels)
+            )
         }
     }
 }

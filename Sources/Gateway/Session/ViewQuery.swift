@@ -143,7 +143,10 @@ struct ViewQuery {
     }
 
     private mutating func compiled(
-        _ comparison: Filter.Comparison, _ literal: String, _ column: FeedDefinition.Column, _ name: String
+        _ comparison: Filter.Comparison,
+        _ literal: String,
+        _ column: FeedDefinition.Column,
+        _ name: String
     ) -> String? {
         let sign: String
         switch comparison {
@@ -160,7 +163,9 @@ struct ViewQuery {
             guard column.typeName == "text" || column.typeName == "character varying" else { return nil }
             return "\(name)\(isEquality ? "" : " COLLATE \"C\"") \(sign) \(self.parameter(literal))"
         case .number:
-            guard ["smallint", "integer", "bigint"].contains(column.typeName), Literal.isInteger(literal) else { return nil }
+            guard ["smallint", "integer", "bigint"].contains(column.typeName), Literal.isInteger(literal) else {
+                return nil
+            }
             return "\(name) \(sign) \(self.parameter(literal))::text::bigint"
         case .boolean:
             return "\(name) \(sign) \(self.parameter(literal))::text::boolean"
