@@ -128,6 +128,9 @@ import Testing
         let machine = self.machine { $0.idleTimeout = .seconds(60) }
         machine.readingPaused(true, now: self.at(10))
         #expect(machine.nextDeadline == nil)
+        // The rest of the read that paused it.
+        #expect(machine.frameReceived(.masked(.text, "x"), now: self.at(10)).name == "deliver x")
+        #expect(machine.nextDeadline == nil)
         machine.readingPaused(false, now: self.at(1000))
         #expect(machine.nextDeadline == self.at(1060))
     }

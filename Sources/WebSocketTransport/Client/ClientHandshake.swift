@@ -141,7 +141,9 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError, is NIOSSLCloseTimedOutError:
-            self.finish(.tls(host: self.endpoint.host, detail: String(describing: error)))
+            let isUntrusted = "\(error)".contains("CERTIFICATE_VERIFY_FAILED")
+            let detail = isUntrusted ? "its certificate is not trusted, has expired or is for another name" : "\(error)"
+            self.finish(.tls(host: self.endpoint.host, detail: detail))
         case is HTTPParserError:
             self.finish(.handshakeInvalid("its answer is not HTTP (\(error))"))
         default:

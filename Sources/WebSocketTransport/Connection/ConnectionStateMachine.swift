@@ -200,7 +200,9 @@ struct ConnectionStateMachine: ~Copyable {
         switch self.takeState() {
         case .open(var open):
             open.pongDeadline = nil
-            open.idleDeadline = self.configuration.idleTimeout.map { now + TimeAmount($0) }
+            if !open.isReadingPaused {
+                open.idleDeadline = self.configuration.idleTimeout.map { now + TimeAmount($0) }
+            }
             do throws(ProtocolViolation) {
                 let event = try open.assembler.frameReceived(frame)
                 return self.eventReceived(event, open, now: now)
