@@ -3,8 +3,11 @@
 postgres    one private PostgreSQL for the whole run, on a free port, in a temporary directory
 database    a fresh empty database in it
 installed   a fresh database with the schema jobfeed and the reference tables (feed "jobs")
+gateway     a running `jobfeed-server serve` on `installed`
+gateways    starts further ones: gateways(database, heartbeat_seconds=1)
 
-Set JOBFEED_SERVER to the path of a jobfeed-server binary to install with it instead of with the SQL files.
+Set JOBFEED_SERVER to the path of a jobfeed-server binary to install and to serve with it; without it the SQL files are
+installed as they are and .build/debug/jobfeed-server serves.
 Set PG_BIN to the directory of initdb and pg_ctl when they are not where Debian and pg_config have them.
 """
 
@@ -14,15 +17,23 @@ import itertools
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
 
 import psycopg
 import psycopg.sql
 import pytest
+import wire
 
-SQL_FILES = pathlib.Path(__file__).parents[2] / "Sources" / "JobFeedSchema" / "sql"
+ROOT = pathlib.Path(__file__).parents[2]
+SQL_FILES = ROOT / "Sources" / "JobFeedSchema" / "sql"
+SERVER = os.environ.get("JOBFEED_SERVER", str(ROOT / ".build" / "debug" / "jobfeed-server"))
 
 # Login roles of the cluster: an application that knows nothing of jobfeed, a gateway, and an installer that is no
 # superuser.
@@ -168,3 +179,97 @@ def installed(postgres, installed_template):
     with postgres.fresh_database(installed_template) as fresh:
         yield fresh
         fresh.close()
+
+
+class Gateway:
+    """One `jobfeed-server serve`."""
+
+    def __init__(self, dsn, directory, options):
+        self.dsn = dsn
+        self.stderr_path = os.path.join(directory, f"gateway-{id(self)}.err")
+        self.options = options
+        self.port = 0
+        self.process = None
+
+    def arguments(self):
+        named = [part for name, value in self.options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        return [SERVER, "serve", "--port", str(self.port), *named]
+
+    def start(self):
+        # A crash is told from its message alone; the backtrace takes seconds.
+        environment = {
+            **os.environ, "DATABASE_URL": self.dsn, "JOBFEED_JWT_SECRET": wire.SECRET, "SWIFT_BACKTRACE": "enable=no"}
+        with open(self.stderr_path, "ab") as errors:
+            self.process = subprocess.Popen(
+                self.arguments(), env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+        timer = threading.Timer(wire.PATIENCE, self.process.kill)
+        timer.start()
+        line = self.process.stdout.readline()
+        timer.cancel()
+        assert line.startswith("listening on http://"), f"{line!r}, exit {self.process.poll()}:\n{self.stderr}"
+        self.url = line.split()[-1]
+        # Restarts come back where clients look for them.
+        self.port = int(self.url.rsplit(":", 1)[1])
+        return self
+
+    def wait_ready(self):
+        deadline = time.monotonic() + wire.PATIENCE
+        while self.get("/readyz")[0] != 200:
+            assert time.monotonic() < deadline, self.get("/readyz")
+            time.sleep(0.02)
+        return self
+
+    def get(self, path, headers=None):
+        """Status, body and headers."""
+        try:
+            request = urllib.request.Request(self.url + path, headers=headers or {})
+            with urllib.request.urlopen(request, timeout=wire.PATIENCE) as response:
+                return response.status, response.read().decode(), response.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(), error.headers
+
+    @property
+    def stderr(self):
+        with open(self.stderr_path, errors="replace") as errors:
+            return errors.read()
+
+    def stop(self, how=signal.SIGTERM):
+        """Returns the exit code."""
+        self.process.send_signal(how)
+        code = self.process.wait(wire.PATIENCE)
+        self.process.stdout.close()
+        return code
+
+    def kill(self):
+        return self.stop(signal.SIGKILL)
+
+    def client(self, user="alice", access="account", **options):
+        return wire.Client(self.url, user, access, **options)
+
+
+@pytest.fixture
+def gateways(tmp_path):
+    started = []
+
+    def start(database, ready=True, **options):
+        dsn = database if isinstance(database, str) else database.dsn()
+        gateway = Gateway(dsn, tmp_path, options).start()
+        started.append(gateway)
+        return gateway.wait_ready() if ready else gateway
+
+    yield start
+    died = []
+    for gateway in started:
+        # Shown by pytest when the test fails.
+        print(f"--- {gateway.url}\n{gateway.stderr}")
+        code = gateway.process.poll()
+        if code is None:
+            gateway.kill()
+        elif code not in (0, -signal.SIGKILL):
+            died.append(f"a gateway died with {code}: {gateway.stderr[-2000:]}")
+    assert not died, died[0]
+
+
+@pytest.fixture
+def gateway(installed, gateways):
+    return gateways(installed)
