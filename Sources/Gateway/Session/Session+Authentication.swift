@@ -1,0 +1,70 @@
+import DequeModule
+import JobFeedProtocol
+import NIOCore
+import WebSocketTransport
+
+/// Who the client is, at first and after each refresh.
+extension Session {
+    func authenticate(id: String, token: String) {
+        self.isVerifying = true
+        let authenticator = self.context.authenticator
+        let verified = self.eventLoop.makeFutureWithTask { () -> Swift.Result<Identity, AuthenticationError> in
+            do throws(AuthenticationError) {
+                return .success(try await authenticator.verify(token))
+            } catch {
+                return .failure(error)
+            }
+        }
+        verified.assumeIsolated().whenSuccess { result in
+            self.isVerifying = false
+            guard self.connection != nil else { return }
+            self.authenticated(id: id, result)
+            while !self.isVerifying, let command = self.waiting.popFirst() { self.handle(command) }
+            self.connection?.flush()
+        }
+    }
+
+    private func authenticated(id: String, _ result: Swift.Result<Identity, AuthenticationError>) {
+        switch (result, self.identity) {
+        case (.failure(let error), nil):
+            self.answer(MessageWriter.error(id: id, code: .invalidToken, message: error.message))
+            self.close(.unauthenticated)
+        case (.failure(let error), _?):
+            // The old token is still good until it expires.
+            self.refuse(id: id, .invalidToken, error.message)
+        case (.success(let identity), nil):
+            self.identity = identity
+            self.welcome()
+        case (.success(let new), let old?):
+            guard new.user == old.user, new.access == old.access else {
+                self.answer(
+                    MessageWriter.error(
+                        id: id,
+                        code: .forbidden,
+                        message: "this connection belongs to another user or access; open a new one for this token"
+                    )
+                )
+                return self.close(.forbidden)
+            }
+            self.identity = new
+            self.answer(MessageWriter.authenticated(id: id, expiresAt: new.expiresAtText))
+        }
+    }
+
+    func welcome() {
+        guard let identity = self.identity else { return }
+        self.answer(
+            MessageWriter.welcome(
+                connection: self.name,
+                node: self.context.node,
+                user: identity.user,
+                access: identity.access.rawValue,
+                expiresAt: identity.expiresAtText,
+                heartbeatSeconds: Int(self.context.heartbeat.components.seconds),
+                subscriptions: self.context.limits.subscriptions,
+                messageBytes: self.context.limits.messageBytes
+            )
+        )
+        self.connection?.flush()
+    }
+}

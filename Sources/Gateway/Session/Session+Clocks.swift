@@ -1,0 +1,44 @@
+import Feed
+import JobFeedProtocol
+import NIOCore
+import WebSocketTransport
+
+/// What time alone brings about.
+extension Session {
+    private static let authenticationTime = TimeAmount.seconds(10)
+    /// Past `exp`, until the connection is closed.
+    private static let expiryGrace: Double = 25
+    /// How long the database may be away before clients are told to try elsewhere.
+    private static let databaseGrace = Duration.seconds(60)
+
+    func tick(now: NIODeadline, wallClockSeconds: Double) {
+        guard let identity = self.identity else {
+            if now - self.openedAt > Self.authenticationTime, !self.isVerifying { self.close(.authenticationTimeout) }
+            return
+        }
+        if wallClockSeconds > identity.expiresAt + Self.expiryGrace { return self.close(.tokenExpired) }
+        if let since = self.context.health.status.lostSince, .now - since > Self.databaseGrace {
+            return self.close(.feedUnavailable)
+        }
+        if now - self.lastSent >= .nanoseconds(Int64(self.context.heartbeat / .nanoseconds(1))) {
+            self.heartbeat(identity, wallClockSeconds)
+        }
+    }
+
+    private func heartbeat(_ identity: Identity, _ wallClockSeconds: Double) {
+        guard self.outbox.isEmpty, let position = self.shard.position else { return }
+        let isComplete = self.subscriptions.values.allSatisfy { subscription in
+            if case .live(let group) = subscription.state { return group.coalescer?.isEmpty ?? true }
+            return false
+        }
+        let cursor = isComplete && !self.subscriptions.isEmpty ? position.text : nil
+        self.answer(
+            MessageWriter.heartbeat(
+                asOf: Timestamp.iso8601(micros: position.readAt),
+                tokenExpiresIn: max(0, Int(identity.expiresAt - wallClockSeconds)),
+                cursor: cursor
+            )
+        )
+        self.connection?.flush()
+    }
+}

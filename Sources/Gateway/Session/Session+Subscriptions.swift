@@ -1,0 +1,134 @@
+import Feed
+import JobFeedProtocol
+import LibPQ
+import Logging
+import NIOCore
+import WebSocketTransport
+
+/// Subscriptions from their command to `live`, through resets, to their end.
+extension Session {
+    func subscribe(_ request: Subscribe) {
+        guard let identity = self.identity else { return }
+        guard self.subscriptions[request.id] == nil else {
+            return self.refuse(
+                id: request.id,
+                .duplicateID,
+                "\"\(request.id)\" is open already; unsubscribe it or use another id"
+            )
+        }
+        guard self.subscriptions.count < self.context.limits.subscriptions else {
+            return self.refuse(
+                id: request.id,
+                .tooManySubscriptions,
+                "this connection has \(self.context.limits.subscriptions) subscriptions open, which is the limit"
+            )
+        }
+        do throws(SubscribeError) {
+            let plan = try SubscriptionPlan(request, identity: identity, catalog: self.shard.catalog)
+            let subscription = Subscription(
+                request: request,
+                channel: plan.channel,
+                view: plan.view,
+                session: self
+            )
+            self.subscriptions[request.id] = subscription
+            self.begin(subscription, resume: request.resume, isReset: false)
+        } catch {
+            // Perhaps it was attached a moment ago.
+            if error.code == .unknownFeed { self.context.reader.poke() }
+            self.refuse(id: request.id, error.code, error.message)
+        }
+    }
+
+    private func begin(_ subscription: Subscription, resume: String?, isReset: Bool) {
+        // Before the snapshot is taken, so that no batch after it lacks what the filter needs.
+        self.context.interest.add(subscription.view.filter.columns, feed: subscription.view.feed.name)
+        self.shard.open(subscription)
+        self.enqueueLoad(subscription, resume: resume, isReset: isReset)
+    }
+
+    /// Ends a subscription without an answer.
+    func end(_ subscription: Subscription) {
+        self.subscriptions[subscription.id] = nil
+        self.context.interest.remove(subscription.view.filter.columns, feed: subscription.view.feed.name)
+        self.shard.close(subscription)
+    }
+
+    /// Reads the views of these feeds anew; a view that does not fit its feed any more ends with an error.
+    func reset(_ feeds: [String: ResetReason]) {
+        guard let identity = self.identity else { return }
+        for subscription in Array(self.subscriptions.values) {
+            guard let reason = feeds[subscription.view.feed.name] else { continue }
+            do throws(SubscribeError) {
+                let plan = try SubscriptionPlan(subscription.request, identity: identity, catalog: self.shard.catalog)
+                self.context.interest.remove(subscription.view.filter.columns, feed: subscription.view.feed.name)
+                self.context.interest.add(plan.view.filter.columns, feed: plan.view.feed.name)
+                self.shard.restart(subscription, with: plan.view)
+                let isReset = subscription.isAnswered
+                if isReset { self.answer(MessageWriter.reset(id: subscription.id, reason: reason.rawValue)) }
+                self.enqueueLoad(subscription, resume: isReset ? nil : subscription.request.resume, isReset: isReset)
+            } catch {
+                self.end(subscription)
+                self.refuse(id: subscription.id, error.code, error.message)
+            }
+        }
+        self.connection?.flush()
+    }
+
+    // MARK: Loading, one subscription after the other
+
+    private func enqueueLoad(_ subscription: Subscription, resume: String?, isReset: Bool) {
+        self.loads.append(.init(subscription: subscription, resume: resume, isReset: isReset))
+        self.loadNext()
+    }
+
+    private func loadNext() {
+        guard self.connection != nil, let load = self.loads.startNext() else { return }
+        let loader = SnapshotLoader(request: load.request)
+        let pool = self.context.pool
+        let loaded = self.eventLoop.makeFutureWithTask {
+            try await pool.withConnection { try loader.load($0) }
+        }
+        loaded.assumeIsolated().whenComplete { result in
+            self.loads.finished()
+            self.loaded(load, result)
+            self.loadNext()
+        }
+    }
+
+    private func loaded(_ load: LoadQueue.Load, _ result: Swift.Result<SnapshotLoader.Loaded, any Error>) {
+        let subscription = load.subscription
+        guard self.connection != nil, load.isCurrent else { return }
+        switch result {
+        case .success(let loaded):
+            if let position = self.shard.position, position.cursor.epoch != loaded.cursor.epoch {
+                return self.retry(load)
+            }
+            subscription.counts = loaded.counts
+            subscription.isAnswered = true
+            self.deliverInBulk(loaded.frames)
+            self.answer(MessageWriter.live(id: subscription.id, cursor: loaded.cursor.encoded()))
+            self.shard.settle(subscription, at: loaded.cursor.snapshot)
+        case .failure(SnapshotLoader.Failure.definitionChanged):
+            self.context.reader.poke()
+            self.retry(load)
+        case .failure(let error):
+            self.context.logger.warning(
+                "Cannot read a snapshot",
+                metadata: self.metadata.merging(["error": "\(error)"]) { $1 }
+            )
+            self.end(subscription)
+            let message = SubscribeError.unavailable(error)
+            self.answer(MessageWriter.error(id: subscription.id, code: .unavailable, message: message))
+            self.connection?.flush()
+        }
+    }
+
+    /// The node and the database do not agree yet; the reader is about to find out.
+    private func retry(_ load: LoadQueue.Load) {
+        self.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(50)) {
+            guard load.isCurrent, self.connection != nil else { return }
+            self.enqueueLoad(load.subscription, resume: load.resume, isReset: load.isReset)
+        }
+    }
+}
