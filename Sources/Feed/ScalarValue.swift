@@ -84,7 +84,9 @@ struct ExactNumber: Equatable, Sendable {
         }
         var exponent = 0
         if let mark = rest.firstIndex(where: { $0 == "e" || $0 == "E" }) {
-            guard let value = Int(rest[rest.index(after: mark)...]), abs(value) < 200_000 else { return nil }
+            guard let value = Int(rest[rest.index(after: mark)...]),
+                (-199_999...199_999).contains(value)
+            else { return nil }
             exponent = value
             rest = rest[..<mark]
         }
@@ -150,7 +152,9 @@ enum Instant {
         guard let year = digits(4...6), take("-"), let month = digits(2...2), take("-"), let day = digits(2...2),
             (1...12).contains(month), (1...Self.days(in: month, of: year)).contains(day)
         else { return nil }
-        var micros = Self.daysSinceEpoch(year: year, month: month, day: day) * 86_400_000_000
+        let days = Self.daysSinceEpoch(year: year, month: month, day: day)
+        // The last years that Postgres has do not fit into 64 bits of microseconds since 1970.
+        var micros = min(days, Int64.max / 86_400_000_000 - 2) * 86_400_000_000
         guard !rest.isEmpty else { return micros }
         guard take("T", "t", " "), let hour = digits(2...2), take(":"), let minute = digits(2...2), hour < 25,
             minute < 60
