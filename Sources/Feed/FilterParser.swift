@@ -135,7 +135,7 @@ package struct FilterParser: Sendable {
         default: break
         }
         throw FilterError(
-            message: "unknown operator \"\(name)\"" + Spelling.suggestion(for: name, among: Self.operators)
+            message: "unknown operator \"\(name)\"" + Self.hint(for: name, among: Self.operators)
                 + " Operators are \(Self.operatorList), each after an optional \"not.\""
         )
     }
@@ -145,11 +145,17 @@ package struct FilterParser: Sendable {
         if case .enumeration(let labels) = type {
             throw FilterError(
                 message: "\"\(literal)\" is no value of \(column.typeName)"
-                    + Spelling.suggestion(for: literal, among: labels)
+                    + Self.hint(for: literal, among: labels)
                     + " Values are \(labels.joined(separator: ", "))"
             )
         }
         throw FilterError(message: "\"\(literal)\" is no \(column.typeName), which column \"\(column.name)\" holds")
+    }
+
+    /// Ends the sentence, with a suggestion if there is one.
+    private static func hint(for word: String, among candidates: [String]) -> String {
+        let suggestion = Spelling.suggestion(for: word, among: candidates)
+        return suggestion.isEmpty ? "." : suggestion
     }
 
     /// `(a,b,"c,d")`; inside quotes `\` takes the next character literally.
@@ -163,14 +169,23 @@ package struct FilterParser: Sendable {
                 items.append(String(part))
                 continue
             }
-            guard part.count >= 2, part.hasSuffix("\"") else {
-                throw FilterError(message: "in.\(text): a quoted value does not end")
-            }
             var item = ""
             var escaped = false
-            for character in part.dropFirst().dropLast() {
-                if escaped || character != "\\" { item.append(character) }
-                escaped = !escaped && character == "\\"
+            var isClosed = false
+            for character in part.dropFirst() {
+                if isClosed {
+                    isClosed = false
+                    break
+                }
+                if !escaped, character == "\"" {
+                    isClosed = true
+                } else {
+                    if escaped || character != "\\" { item.append(character) }
+                    escaped = !escaped && character == "\\"
+                }
+            }
+            guard isClosed else {
+                throw FilterError(message: "in.\(text): a quoted value does not end")
             }
             items.append(item)
         }
