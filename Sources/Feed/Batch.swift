@@ -8,7 +8,7 @@ package struct Batch: Sendable {
     /// Knows every link the records mention, at the end.
     package let owners: OwnerTable
     /// Rows at the end whose owner path changed, by key.
-    package let moved: [String: Row]
+    package let moved: [ByteText: Row]
     /// The table was truncated: views must be read anew.
     package let isTruncated: Bool
     /// For subscriptions that hold exactly `start`.
@@ -20,7 +20,7 @@ package struct Batch: Sendable {
         end: Snapshot,
         records: [LogRecord],
         owners: OwnerTable,
-        moved: [String: Row],
+        moved: [ByteText: Row],
         isTruncated: Bool
     ) {
         self.feed = feed
@@ -42,7 +42,7 @@ package struct Batch: Sendable {
     private static func derive(
         _ records: [LogRecord],
         _ owners: OwnerTable,
-        _ moved: [String: Row],
+        _ moved: [ByteText: Row],
         _ feed: FeedDefinition
     ) -> [Change] {
         guard !records.isEmpty else { return [] }

@@ -8,7 +8,7 @@ package struct Change: Sendable {
         case accounts
     }
 
-    package let key: String
+    package let key: ByteText
     package let at: Int64
     package let audience: Audience
     /// The row after the change; before it when `isDelete`.
@@ -18,8 +18,8 @@ package struct Change: Sendable {
     package let isInsert: Bool
     package let isDelete: Bool
     /// `nil`: no owner, or no row at that time.
-    package let ownerBefore: String?
-    package let ownerAfter: String?
+    package let ownerBefore: ByteText?
+    package let ownerAfter: ByteText?
 
     package func before(_ column: String) -> JSONText? { self.old[column] ?? self.row[column] }
     package func after(_ column: String) -> JSONText? { self.row[column] }
@@ -45,10 +45,10 @@ extension Change {
     package static func derive(
         from records: [LogRecord],
         owners: OwnerTable,
-        moved: [String: Row],
+        moved: [ByteText: Row],
         feed: FeedDefinition
     ) -> [Change] {
-        var byKey: [String: [LogRecord]] = [:]
+        var byKey: [ByteText: [LogRecord]] = [:]
         for record in records where record.operation != .ownerPath {
             byKey[record.key, default: []].append(record)
         }
@@ -114,7 +114,7 @@ extension Change {
     }
 
     private static func ownerCount(_ changes: [Change]) -> Int {
-        var owners: Set<String?> = []
+        var owners: Set<ByteText?> = []
         for change in changes {
             if change.existedBefore { owners.insert(change.ownerBefore) }
             if change.existsAfter { owners.insert(change.ownerAfter) }
@@ -126,7 +126,7 @@ extension Change {
     private static func append(
         _ singles: [Change],
         of records: ArraySlice<LogRecord>,
-        key: String,
+        key: ByteText,
         isFolded: Bool,
         to changes: inout [(seq: Int64, change: Change)]
     ) {
@@ -161,8 +161,8 @@ extension Change {
 
     private static func single(
         _ record: LogRecord,
-        before ownerBefore: ((String) -> JSONText?) -> String?,
-        after ownerAfter: ((String) -> JSONText?) -> String?
+        before ownerBefore: ((String) -> JSONText?) -> ByteText?,
+        after ownerAfter: ((String) -> JSONText?) -> ByteText?
     ) -> Change {
         let before = ownerBefore { record.before?[$0] ?? record.row?[$0] }
         let after = ownerAfter { record.row?[$0] }

@@ -7,8 +7,8 @@ package struct Coalescer: Sendable {
 
     /// Between two times that gauges are sent, in nanoseconds.
     private let interval: Int64
-    private var held: [(key: String, step: Step)] = []
-    private var places: [String: Int] = [:]
+    private var held: [(key: ByteText, step: Step)] = []
+    private var places: [ByteText: Int] = [:]
     private var lastSent: Int64? = nil
 
     /// - Parameter maximumRate: times per second; more than zero.

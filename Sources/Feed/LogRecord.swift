@@ -12,7 +12,7 @@ package struct LogRecord: Sendable {
     package let seq: Int64
     package let xid: UInt64
     package let operation: Operation
-    package let key: String
+    package let key: ByteText
     /// For ``Operation/ownerPath``: which hop's table, from 0.
     package let hop: Int
     /// Microseconds since 1970.
@@ -26,7 +26,7 @@ package struct LogRecord: Sendable {
         seq: Int64,
         xid: UInt64,
         operation: Operation,
-        key: String,
+        key: ByteText,
         hop: Int,
         at: Int64,
         row: Row?,

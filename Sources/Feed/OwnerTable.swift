@@ -5,17 +5,17 @@
 package struct OwnerTable: Sendable {
     private enum End: Sendable {
         case noRow
-        case leads(to: String?)
+        case leads(to: ByteText?)
     }
 
     private let hops: [FeedDefinition.Hop]
     private let ownerColumn: String?
     /// Per hop: key text → what its row leads to at the end: the next link's (or the owner's) text.
-    private var ends: [[String: End]]
+    private var ends: [[ByteText: End]]
     /// Per hop: key text → the same at the start, only where the span changed it; `nil` inside: there was no such row.
-    private var starts: [[String: String?]]
+    private var starts: [[ByteText: ByteText?]]
     /// Per hop: key text → all that rows of that key led to until the span changed or deleted them.
-    private var past: [[String: Set<String?>]]
+    private var past: [[ByteText: Set<ByteText?>]]
 
     package init(feed: FeedDefinition) {
         self.hops = feed.hops
@@ -31,20 +31,20 @@ package struct OwnerTable: Sendable {
     }
 
     /// Called with `nil` for every key that is looked up, then again for each row that was found.
-    package mutating func learn(hop: Int, key: String, next: String?) {
+    package mutating func learn(hop: Int, key: ByteText, next: ByteText?) {
         let isFound = next != nil || self.ends[hop][key] != nil
         self.ends[hop][key] = isFound ? .leads(to: next) : .noRow
     }
 
     /// The keys at hop `hop` that are reachable from `links` at any time of the span and not known yet.
-    package func unknownKeys(hop: Int, from links: Set<String>) -> Set<String> {
+    package func unknownKeys(hop: Int, from links: Set<ByteText>) -> Set<ByteText> {
         var keys = links
         for step in 0..<hop { keys = Set(keys.flatMap { self.nextEver(step, $0) }.compactMap { $0 }) }
         return keys.filter { self.ends[hop][$0] == nil }
     }
 
     /// All that rows of this key led to in the span. Whatever referred to the key did so while there was a row.
-    private func nextEver(_ hop: Int, _ key: String) -> Set<String?> {
+    private func nextEver(_ hop: Int, _ key: ByteText) -> Set<ByteText?> {
         var next = self.past[hop][key, default: []]
         if case .leads(let end) = self.ends[hop][key] { next.insert(end) }
         return next.isEmpty ? [nil] : next
@@ -75,20 +75,20 @@ package struct OwnerTable: Sendable {
     }
 
     /// The owner of a row now; `nil`: nobody but operators.
-    package func ownerAtEnd(of row: (String) -> JSONText?) -> String? {
+    package func ownerAtEnd(of row: (String) -> JSONText?) -> ByteText? {
         self.owner(of: row) { hop, key in self.end(hop, key) }
     }
 
-    package func ownerAtStart(of row: (String) -> JSONText?) -> String? {
+    package func ownerAtStart(of row: (String) -> JSONText?) -> ByteText? {
         self.owner(of: row) { hop, key in self.starts[hop][key] ?? self.end(hop, key) }
     }
 
-    private func end(_ hop: Int, _ key: String) -> String? {
+    private func end(_ hop: Int, _ key: ByteText) -> ByteText? {
         if case .leads(let next) = self.ends[hop][key] { next } else { nil }
     }
 
     /// The one owner that the path from this row named all through the span; ask ``isPathChanged(of:)`` first.
-    package func steadyOwner(of row: (String) -> JSONText?) -> String? {
+    package func steadyOwner(of row: (String) -> JSONText?) -> ByteText? {
         self.isSteady ? self.ownerAtEnd(of: row) : self.ownersEver(of: row).first ?? nil
     }
 
@@ -101,18 +101,18 @@ package struct OwnerTable: Sendable {
 
     private var isSteady: Bool { self.past.allSatisfy(\.isEmpty) }
 
-    private func ownersEver(of row: (String) -> JSONText?) -> Set<String?> {
+    private func ownersEver(of row: (String) -> JSONText?) -> Set<ByteText?> {
         guard let first = self.hops.first else { return [self.ownerAtEnd(of: row)] }
-        var keys: Set<String?> = [Self.keyText(first.from, row)]
+        var keys: Set<ByteText?> = [Self.keyText(first.from, row)]
         for hop in self.hops.indices {
             keys = Set(keys.flatMap { key in key.map { self.nextEver(hop, $0) } ?? [nil] })
         }
         return keys
     }
 
-    private func owner(of row: (String) -> JSONText?, _ next: (Int, String) -> String?) -> String? {
+    private func owner(of row: (String) -> JSONText?, _ next: (Int, ByteText) -> ByteText?) -> ByteText? {
         guard let ownerColumn else { return nil }
-        guard let first = self.hops.first else { return row(ownerColumn)?.scalarText }
+        guard let first = self.hops.first else { return row(ownerColumn)?.scalarText.map { ByteText($0) } }
         guard var key = Self.keyText(first.from, row) else { return nil }
         for hop in self.hops.indices {
             guard let text = next(hop, key) else { return nil }
@@ -121,7 +121,7 @@ package struct OwnerTable: Sendable {
         return key
     }
 
-    package static func keyText(_ columns: [String], _ row: (String) -> JSONText?) -> String? {
+    package static func keyText(_ columns: [String], _ row: (String) -> JSONText?) -> ByteText? {
         var values: [String: JSONText] = [:]
         for column in columns { values[column] = row(column) }
         return Row(values: values).keyText(columns)

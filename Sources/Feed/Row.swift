@@ -31,14 +31,14 @@ package struct Row: Sendable, Equatable {
 
     /// The key text of `columns`: one column's own text, several escaped and joined by `,`;
     /// `nil` when one of them is null or missing. The same form as `jobfeed.key_text` gives.
-    package func keyText(_ columns: [String]) -> String? {
-        if columns.count == 1 { return self.values[columns[0]]?.scalarText }
+    package func keyText(_ columns: [String]) -> ByteText? {
+        if columns.count == 1 { return self.values[columns[0]]?.scalarText.map { ByteText($0) } }
         var parts: [String] = []
         for column in columns {
             guard let text = self.values[column]?.scalarText else { return nil }
             parts.append(KeyText.escape(text))
         }
-        return parts.joined(separator: ",")
+        return ByteText(parts.joined(separator: ","))
     }
 }
 

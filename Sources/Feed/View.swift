@@ -1,11 +1,11 @@
 /// The rows one kind of subscription holds: who asks, what passes the filter, which columns.
 package struct View: Sendable, Equatable {
     package enum Viewer: Hashable, Sendable {
-        case account(user: String)
+        case account(user: ByteText)
         case `operator`
 
         /// Whether rows of this owner are this viewer's; no owner is nobody's.
-        func owns(_ owner: String?) -> Bool {
+        func owns(_ owner: ByteText?) -> Bool {
             switch self {
             case .operator: true
             case .account(let user): owner == user
@@ -32,13 +32,13 @@ package struct View: Sendable, Equatable {
     package let feed: FeedDefinition
     package let viewer: Viewer
     package let filter: Filter
-    package let key: String?
+    package let key: ByteText?
     /// Columns sent, in the table's order: masked, then chosen; key and status always among them.
     package let columns: [String]
     private let columnSet: Set<String>
 
     /// - Parameter columns: as the client asked; already checked to be visible.
-    package init(feed: FeedDefinition, viewer: Viewer, filter: Filter, key: String?, columns: [String]?) {
+    package init(feed: FeedDefinition, viewer: Viewer, filter: Filter, key: ByteText?, columns: [String]?) {
         self.feed = feed
         self.viewer = viewer
         self.filter = filter

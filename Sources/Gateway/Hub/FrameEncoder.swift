@@ -55,16 +55,16 @@ enum FrameEncoder {
         switch delta {
         case .enter(let reason):
             writer.member("op", "enter")
-            writer.member("key", change.key)
+            writer.member("key", change.key.string)
             writer.member("reason", reason.rawValue)
             self.write(change.row, "row", view.columns, to: &writer)
         case .update(let columns):
             writer.member("op", "update")
-            writer.member("key", change.key)
+            writer.member("key", change.key.string)
             self.write(change.row, "set", columns, to: &writer)
         case .leave(let reason, let columns):
             writer.member("op", "leave")
-            writer.member("key", change.key)
+            writer.member("key", change.key.string)
             writer.member("reason", reason.rawValue)
             if !columns.isEmpty { self.write(change.row, "set", columns, to: &writer) }
         }
@@ -96,7 +96,7 @@ enum FrameEncoder {
             }
             writer.endArray()
             writer.beginArray("keys")
-            for row in rows[first..<index] { writer.element(row.keyText(view.feed.key) ?? "") }
+            for row in rows[first..<index] { writer.element(row.keyText(view.feed.key)?.string ?? "") }
             writer.endArray()
             writer.member("truncated", truncated)
             writer.endObject()
@@ -109,10 +109,12 @@ enum FrameEncoder {
         id: String,
         cursor: String,
         at: Int64,
-        statuses: Set<String>,
+        statuses: Set<ByteText>,
         counts: StatusCounts
     ) -> OutboundFrame {
-        let changed = statuses.sorted().map { (status: $0, count: counts.counts[$0, default: 0]) }
+        let changed = statuses.map { (status: $0.string, count: counts.counts[$0, default: 0]) }.sorted {
+            $0.status < $1.status
+        }
         return self.frame(
             MessageWriter.changes(id: id, cursor: cursor, at: Timestamp.iso8601(micros: at), counts: changed)
         )

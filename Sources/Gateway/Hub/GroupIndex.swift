@@ -5,8 +5,8 @@ import JobFeedProtocol
 /// others by owner; so the cost of a change follows those who may receive it.
 struct GroupIndex {
     private var byGroupKey: [Group.Key: Group] = [:]
-    private var byJob: [String: [String: [Group]]] = [:]
-    private var byOwner: [String: [String: [Group]]] = [:]
+    private var byJob: [String: [ByteText: [Group]]] = [:]
+    private var byOwner: [String: [ByteText: [Group]]] = [:]
     private var operators: [String: [Group]] = [:]
 
     /// The group of a subscription, made when it is the first of its kind.
@@ -15,11 +15,11 @@ struct GroupIndex {
         let key = Group.Key(
             feed: view.feed.name,
             viewer: view.viewer,
-            channel: subscription.channel.description,
-            filter: subscription.request.filter,
+            channel: ByteText(subscription.channel.description),
+            filter: subscription.request.filter.map { ByteText($0) },
             columns: view.columns,
             maxRate: subscription.request.maxRate,
-            id: subscription.id
+            id: ByteText(subscription.id)
         )
         if let group = self.byGroupKey[key] { return group }
         let group = Group(key: key, for: subscription)
@@ -35,7 +35,7 @@ struct GroupIndex {
 
     private mutating func updateList(of group: Group, _ change: (inout [Group]) -> Void) {
         let feed = group.key.feed
-        func update(_ lists: inout [String: [Group]], _ key: String) {
+        func update<Key: Hashable>(_ lists: inout [Key: [Group]], _ key: Key) {
             change(&lists[key, default: []])
             if lists[key]?.isEmpty ?? false { lists[key] = nil }
         }

@@ -123,7 +123,7 @@ final class Shard {
         for group in touched {
             if group.isCounts {
                 let changes = group.pending.map(\.change)
-                let frames = Self.countFrames(&group.counts, changes, group.view, group.key.id, cursor)
+                let frames = Self.countFrames(&group.counts, changes, group.view, group.key.id.string, cursor)
                 for member in group.members { self.send(frames, to: member) }
             } else if let steps = group.coalescer?.pass(group.pending, in: group.view, now: self.nanoseconds) {
                 self.send(steps, to: group, cursor: cursor)
@@ -136,7 +136,7 @@ final class Shard {
     }
 
     private func send(_ steps: [Coalescer.Step], to group: Group, cursor: String) {
-        let frames = FrameEncoder.changes(id: group.key.id, cursor: cursor, deltas: steps, view: group.view)
+        let frames = FrameEncoder.changes(id: group.key.id.string, cursor: cursor, deltas: steps, view: group.view)
         for member in group.members { self.send(frames, to: member) }
     }
 

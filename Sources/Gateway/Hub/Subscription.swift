@@ -55,11 +55,11 @@ final class Group {
     struct Key: Hashable {
         let feed: String
         let viewer: View.Viewer
-        let channel: String
-        let filter: String?
+        let channel: ByteText
+        let filter: ByteText?
         let columns: [String]
         let maxRate: Double?
-        let id: String
+        let id: ByteText
     }
 
     let key: Key

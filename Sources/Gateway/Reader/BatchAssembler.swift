@@ -32,9 +32,9 @@ struct BatchAssembler {
 
     // MARK: Owners
 
-    private func learnOwners(_ owners: inout OwnerTable, _ records: [LogRecord], _ moved: [String: Row]) throws {
+    private func learnOwners(_ owners: inout OwnerTable, _ records: [LogRecord], _ moved: [ByteText: Row]) throws {
         guard let first = self.feed.hops.first else { return }
-        var links: Set<String> = []
+        var links: Set<ByteText> = []
         for record in records where record.operation != .ownerPath {
             if let link = OwnerTable.keyText(first.from, { record.row?[$0] }) { links.insert(link) }
             if let before = record.before, first.from.contains(where: { before[$0] != nil }),
@@ -71,15 +71,15 @@ struct BatchAssembler {
     // MARK: Rows that changed hands
 
     /// Rows, as they are now, that an `S` record's table row leads on for.
-    private func movedRows(_ records: [LogRecord]) throws -> [String: Row] {
-        var keysByHop: [Int: Set<String>] = [:]
+    private func movedRows(_ records: [LogRecord]) throws -> [ByteText: Row] {
+        var keysByHop: [Int: Set<ByteText>] = [:]
         for record in records where record.operation == .ownerPath && self.feed.hops.indices.contains(record.hop) {
             let referenced = self.feed.hops[record.hop].to
             for state in [record.before, record.row] {
                 if let key = state?.keyText(referenced) { keysByHop[record.hop, default: []].insert(key) }
             }
         }
-        var moved: [String: Row] = [:]
+        var moved: [ByteText: Row] = [:]
         for (hop, keys) in keysByHop {
             // Step back from the changed table to the feed's own.
             let alias = hop == 0 ? "j" : "t\(hop - 1)"
@@ -114,7 +114,7 @@ struct BatchAssembler {
     private func fillLargeColumns(_ records: inout [LogRecord]) throws {
         let interesting = self.filterColumns.union(self.feed.linkColumns)
         let isOwnerPathChanged = records.contains { $0.operation == .ownerPath }
-        var keys: Set<String> = []
+        var keys: Set<ByteText> = []
         for record in records where record.operation == .update {
             guard let row = record.row, self.feed.columns.contains(where: { row[$0.name] == nil }) else { continue }
             if isOwnerPathChanged || interesting.contains(where: { record.before?[$0] != nil }) {
@@ -136,7 +136,7 @@ struct BatchAssembler {
         }
     }
 
-    private func rows(_ keys: Set<String>) throws -> [String: Row] {
+    private func rows(_ keys: Set<ByteText>) throws -> [ByteText: Row] {
         let types = self.feed.key.map { self.feed.column($0)?.typeName ?? "text" }
         let wanted = SQLText.keys(keys, columns: self.feed.key, types: types, of: "j", asText: self.asText)
         let sql = """
@@ -145,7 +145,7 @@ struct BatchAssembler {
                 FROM \(wanted.from) JOIN \(SQLText.table(self.feed.schema, self.feed.table)) j ON \(wanted.on)) x
             """
         let result = try self.connection.query(sql, wanted.parameters)
-        var rows: [String: Row] = [:]
+        var rows: [ByteText: Row] = [:]
         for number in 0..<result.rowCount {
             guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }), let key = row.keyText(self.feed.key)
             else {

@@ -78,7 +78,7 @@ struct LogReader {
                         seq: result.int64(row, 3) ?? 0,
                         xid: result.string(row, 4).flatMap { UInt64($0) } ?? 0,
                         operation: operation,
-                        key: result.string(row, 7) ?? "",
+                        key: ByteText(result.string(row, 7) ?? ""),
                         hop: Int(result.int64(row, 8) ?? 1) - 1,
                         at: result.int64(row, 9) ?? 0,
                         row: result.bytes(row, 10).flatMap { Row(json: $0) },

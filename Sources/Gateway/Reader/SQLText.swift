@@ -37,13 +37,13 @@ enum SQLText {
     ///
     /// - Parameter asText: compares texts: slow, but no value can fail to be cast.
     static func keys(
-        _ keys: some Collection<String>,
+        _ keys: some Collection<ByteText>,
         columns: [String],
         types: [String],
         of alias: String,
         asText: Bool
     ) -> (from: String, on: String, parameters: [String]) {
-        let split = keys.compactMap { KeyText.split($0, count: columns.count) }
+        let split = keys.compactMap { KeyText.split($0.string, count: columns.count) }
         var arrays: [String] = []
         var conditions: [String] = []
         var parameters: [String] = []

@@ -1,4 +1,5 @@
 import DequeModule
+import Feed
 import JobFeedProtocol
 import NIOCore
 import WebSocketTransport
@@ -36,7 +37,7 @@ extension Session {
             self.identity = identity
             self.welcome()
         case (.success(let new), let old?):
-            guard new.user == old.user, new.access == old.access else {
+            guard ByteText(new.user) == ByteText(old.user), new.access == old.access else {
                 self.answer(
                     MessageWriter.error(
                         id: id,

@@ -186,11 +186,11 @@ struct SnapshotLoader: Sendable {
         let view = self.request.view
         let query = ViewQuery.counts(of: view)
         guard query.canMatch else { return StatusCounts() }
-        var counts: [String: Int] = [:]
+        var counts: [ByteText: Int] = [:]
         if query.isFilterComplete {
             let result = try connection.query(query.sql, query.parameters)
             for row in 0..<result.rowCount {
-                counts[result.string(row, 0) ?? ""] = result.int64(row, 1).map { Int($0) } ?? 0
+                counts[ByteText(result.string(row, 0) ?? "")] = result.int64(row, 1).map { Int($0) } ?? 0
             }
         } else {
             let rows = ViewQuery.rows(of: view, limit: .max - 1)
@@ -198,7 +198,7 @@ struct SnapshotLoader: Sendable {
                 guard let row = result.bytes(0).flatMap({ Row(json: $0) }), view.filter.matches({ row[$0] }) else {
                     return true
                 }
-                counts[row[view.feed.status]?.scalarText ?? "", default: 0] += 1
+                counts[ByteText(row[view.feed.status]?.scalarText ?? ""), default: 0] += 1
                 return true
             }
         }
@@ -206,7 +206,7 @@ struct SnapshotLoader: Sendable {
     }
 
     private func countSnapshot(_ counts: StatusCounts) -> OutboundFrame {
-        let all = counts.counts.sorted { $0.key < $1.key }.map { (status: $0.key, count: $0.value) }
+        let all = counts.counts.map { (status: $0.key.string, count: $0.value) }.sorted { $0.status < $1.status }
         return FrameEncoder.frame(MessageWriter.snapshot(id: self.request.id, counts: all))
     }
 }

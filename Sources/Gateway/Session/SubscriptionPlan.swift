@@ -43,17 +43,17 @@ struct SubscriptionPlan {
                     message: "feed \"\(feed.name)\" has no owners; only operators may see its rows"
                 )
             }
-            viewer = .account(user: identity.user)
+            viewer = .account(user: ByteText(identity.user))
         }
         let visible = View.visibleColumns(of: feed, for: viewer)
         var filter = Filter.everything
-        var key: String? = nil
+        var key: ByteText? = nil
         switch self.channel {
         case .all, .counts: break
         case .statuses(_, let statuses):
             try Self.check(statuses, of: feed)
             filter = .statuses(statuses, of: feed)
-        case .key(_, let text): key = text
+        case .key(_, let text): key = ByteText(text)
         }
         if let text = request.filter {
             do {

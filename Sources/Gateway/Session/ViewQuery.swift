@@ -68,7 +68,8 @@ struct ViewQuery {
     }
 
     private mutating func addOwner() {
-        guard case .account(let user) = self.view.viewer else { return }
+        guard case .account(let viewer) = self.view.viewer else { return }
+        let user = viewer.string
         guard let owner = OwnerPath.owner(of: self.view.feed), let typeName = self.view.feed.ownerTypeName else {
             self.canMatch = false
             return
@@ -92,7 +93,7 @@ struct ViewQuery {
     private mutating func addKey() {
         guard let key = self.view.key else { return }
         let columns = self.view.feed.key
-        guard let parts = KeyText.split(key, count: columns.count) else {
+        guard let parts = KeyText.split(key.string, count: columns.count) else {
             self.canMatch = false
             return
         }
