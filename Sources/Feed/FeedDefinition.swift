@@ -49,8 +49,10 @@ package struct FeedDefinition: Sendable, Equatable {
     package let since: UInt64
     /// The SQL type of the owner column.
     package let ownerTypeName: String?
-    /// Another one after each `jobfeed.attach`.
+    /// Another one after each `jobfeed.attach` and each change of the table's columns.
     package let revision: String
+    /// Why this feed cannot be served until it is attached again.
+    package var problem: String?
 
     package init(
         name: String,
@@ -67,7 +69,8 @@ package struct FeedDefinition: Sendable, Equatable {
         gauges: Set<String>,
         orderColumn: String?,
         since: UInt64,
-        revision: String
+        revision: String,
+        problem: String? = nil
     ) {
         self.name = name
         self.schema = schema
@@ -84,6 +87,7 @@ package struct FeedDefinition: Sendable, Equatable {
         self.since = since
         self.ownerTypeName = ownerTypeName
         self.revision = revision
+        self.problem = problem
     }
 
     package func column(_ name: String) -> Column? {

@@ -60,6 +60,11 @@ package struct FilterParser: Sendable {
                 message: "column \"\(column)\" is \(definition.typeName), not json; it has no key \"\(member)\""
             )
         }
+        guard !self.feed.quiet.contains(column) else {
+            throw FilterError(
+                message: "column \"\(column)\" is quiet: its changes are not followed, so nothing can be filtered by it"
+            )
+        }
         var rest = text[text.index(after: equals)...]
         var isNegated = false
         if rest.hasPrefix("not.") {

@@ -37,7 +37,7 @@ package struct JSONText: Hashable, Sendable {
         guard self.bytes.first == UInt8(ascii: "{") else { return nil }
         var found: JSONText? = nil
         _ = JSONScanner.forEachMember(of: self.bytes) { name, value in
-            if name == key { found = value }
+            if name.utf8.elementsEqual(key.utf8) { found = value }
         }
         return found
     }

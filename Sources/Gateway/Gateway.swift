@@ -68,6 +68,7 @@ package struct Gateway {
         )
         let clocks = zip(loops, shards).map { loop, shard in Self.startClock(loop, shard) }
         reader.start()
+        try await Self.waitForFirstRead(health, timeout: configuration.startTimeout)
 
         let routes = Routes(
             health: health,
@@ -107,6 +108,14 @@ package struct Gateway {
         await pool.shutdown()
         try? await group.shutdownGracefully()
         try outcome.get()
+    }
+
+    /// Whoever connects finds the feeds known.
+    private static func waitForFirstRead(_ health: ReaderHealth, timeout: Duration) async throws {
+        let deadline = ContinuousClock.now + timeout
+        while health.status.lastRead == nil, ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(10))
+        }
     }
 
     private static func startClock(_ loop: any EventLoop, _ shard: NIOLoopBound<Shard>) -> RepeatedTask {

@@ -51,8 +51,11 @@ package struct KeySource: Sendable {
                     + "(try: openssl rand -hex 32)"
             )
         }
-        let digests: [(String, DigestAlgorithm)] = [("HS256", .sha256), ("HS384", .sha384), ("HS512", .sha512)]
-        for (name, digest) in digests {
+        // Each algorithm asks for as many bytes as its hash has.
+        let digests: [(String, DigestAlgorithm, Int)] = [
+            ("HS256", .sha256, 32), ("HS384", .sha384, 48), ("HS512", .sha512, 64),
+        ]
+        for (name, digest, bytes) in digests where secret.utf8.count >= bytes {
             keys[name] = await JWTKeyCollection().add(hmac: HMACKey(from: secret), digestAlgorithm: digest)
         }
     }

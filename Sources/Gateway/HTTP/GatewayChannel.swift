@@ -103,6 +103,8 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
         )
         var configuration = WebSocketConnection.Configuration()
         configuration.maxMessageBytes = self.context.limits.messageBytes
+        // The session's outbox hands over little at once and has the bound; a single frame may be of any size.
+        configuration.maxQueuedBytes = .max
         let connection = WebSocketConnection(
             configuration: configuration,
             session: session,

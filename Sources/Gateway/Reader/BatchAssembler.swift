@@ -117,7 +117,7 @@ struct BatchAssembler {
         var keys: Set<ByteText> = []
         for record in records where record.operation == .update {
             guard let row = record.row, self.feed.columns.contains(where: { row[$0.name] == nil }) else { continue }
-            if isOwnerPathChanged || interesting.contains(where: { record.before?[$0] != nil }) {
+            if isOwnerPathChanged || interesting.contains(where: { record.before?[$0] != nil || row[$0] == nil }) {
                 keys.insert(record.key)
             }
         }

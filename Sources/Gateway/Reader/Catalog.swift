@@ -20,10 +20,10 @@ enum Catalog {
             'owner_type', (
                 SELECT format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL)
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-                WHERE a.attname = f.owner_column AND a.attrelid = coalesce(
-                    to_regclass(format('%I.%I', f.hops -> -1 ->> 'schema', f.hops -> -1 ->> 'table')), f.relation)),
+                WHERE a.attname = f.owner_column AND a.attrelid = CASE WHEN f.hops = '[]' THEN f.relation
+                    ELSE to_regclass(format('%I.%I', f.hops -> -1 ->> 'schema', f.hops -> -1 ->> 'table')) END),
             'hidden', to_jsonb(f.hidden), 'quiet', to_jsonb(f.quiet), 'gauges', to_jsonb(f.gauges),
-            'order_column', f.order_column, 'since', f.since::text, 'revision', f.xmin::text,
+            'order_column', f.order_column, 'since', f.since::text, 'revision', \(Catalog.revisionSQL),
             'columns', (
                 SELECT jsonb_agg(jsonb_build_object(
                     'name', a.attname, 'type', format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL),
@@ -42,7 +42,7 @@ enum Catalog {
             let table: String
             let from: [String]
             let to: [String]
-            let to_types: [String]
+            let to_types: [String]?
         }
         struct Column: Decodable {
             let name: String
@@ -64,6 +64,54 @@ enum Catalog {
         let since: String
         let revision: String
         let columns: [Column]
+
+        var definition: FeedDefinition {
+            FeedDefinition(
+                name: self.name,
+                schema: self.schema,
+                table: self.table,
+                columns: self.columns.map {
+                    .init(
+                        name: $0.name,
+                        typeName: $0.type,
+                        type: ColumnType(typeName: $0.type, enumLabels: $0.labels ?? [])
+                    )
+                },
+                key: self.key,
+                status: self.status,
+                hops: self.hops.map {
+                    .init(schema: $0.schema, table: $0.table, from: $0.from, to: $0.to, toTypes: $0.to_types ?? [])
+                },
+                ownerColumn: self.owner_column,
+                ownerTypeName: self.owner_type,
+                hidden: self.hidden,
+                quiet: self.quiet,
+                gauges: self.gauges,
+                orderColumn: self.order_column,
+                since: UInt64(self.since) ?? .max,
+                revision: self.revision,
+                problem: self.problem
+            )
+        }
+
+        /// What makes the definition useless: somebody altered the tables after they were attached.
+        private var problem: String? {
+            let names = Set(self.columns.map(\.name))
+            for column in self.key + [self.status] + (self.hops.first?.from ?? []) where !names.contains(column) {
+                return self.complaint("column \"\(column)\" of \(self.table) is gone")
+            }
+            for hop in self.hops where hop.to_types?.count != hop.to.count {
+                return self.complaint("table \(hop.table) of the owner path was altered or is gone")
+            }
+            if let owner = self.owner_column, self.owner_type == nil {
+                return self.complaint("the owner column \"\(owner)\" is gone")
+            }
+            return nil
+        }
+
+        private func complaint(_ what: String) -> String {
+            "feed \(self.name) does not fit its table any more: \(what); the operator has to run jobfeed.attach again"
+        }
     }
 
     static func load(_ connection: Connection) throws -> [String: FeedDefinition] {
@@ -71,31 +119,7 @@ enum Catalog {
         var feeds: [String: FeedDefinition] = [:]
         for row in 0..<result.rowCount {
             let record = try JSONDecoder().decode(Record.self, from: Data(result.bytes(row, 0) ?? []))
-            feeds[record.name] = FeedDefinition(
-                name: record.name,
-                schema: record.schema,
-                table: record.table,
-                columns: record.columns.map {
-                    .init(
-                        name: $0.name,
-                        typeName: $0.type,
-                        type: ColumnType(typeName: $0.type, enumLabels: $0.labels ?? [])
-                    )
-                },
-                key: record.key,
-                status: record.status,
-                hops: record.hops.map {
-                    .init(schema: $0.schema, table: $0.table, from: $0.from, to: $0.to, toTypes: $0.to_types)
-                },
-                ownerColumn: record.owner_column,
-                ownerTypeName: record.owner_type,
-                hidden: record.hidden,
-                quiet: record.quiet,
-                gauges: record.gauges,
-                orderColumn: record.order_column,
-                since: UInt64(record.since) ?? .max,
-                revision: record.revision
-            )
+            feeds[record.name] = record.definition
         }
         return feeds
     }
@@ -105,9 +129,15 @@ enum Catalog {
         feeds.values.map { "\($0.name):\($0.revision)" }.sorted().joined(separator: ",")
     }
 
+    /// Another text after each `jobfeed.attach` and each change of the table's columns. `f` is a row of `jobfeed.feed`.
+    static let revisionSQL = """
+        (SELECT f.xmin::text || '-' || md5(string_agg(a.attnum || a.attname || a.atttypid, ',' ORDER BY a.attnum))
+         FROM pg_attribute a WHERE a.attrelid = f.relation AND a.attnum > 0 AND NOT a.attisdropped)
+        """
+
     /// A scalar subquery that tells whether a feed was attached, detached or changed.
     static let revisionsSQL = """
-        (SELECT coalesce(string_agg(f.name || ':' || f.xmin::text, ',' ORDER BY f.name COLLATE "C"), '')
+        (SELECT coalesce(string_agg(f.name || ':' || \(Catalog.revisionSQL), ',' ORDER BY f.name COLLATE "C"), '')
          FROM jobfeed.feed f JOIN pg_class ON pg_class.oid = f.relation)
         """
 }

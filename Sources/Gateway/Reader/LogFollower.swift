@@ -8,6 +8,8 @@ struct LogFollower {
     private var catalog: [String: FeedDefinition] = [:]
     /// Keys of these feeds do not cast to their columns' types any more; they are compared as texts.
     private var comparedAsText: Set<String> = []
+    /// Feeds that turned out not to fit their tables, and that subscribers do not know of yet.
+    private var newlyBroken: Set<String> = []
 
     /// Checks after a connect that this is still the same history.
     /// - Returns: a step that starts a new history, when it is another one.
@@ -53,13 +55,24 @@ struct LogFollower {
             }
             do {
                 for (name, records) in read.records {
-                    guard let feed = self.catalog[name], step.resets[name] == nil else { continue }
+                    guard let feed = self.catalog[name], step.resets[name] == nil, feed.problem == nil else { continue }
                     try self.append(records, of: feed, from: start, connection, interest, to: &step)
                 }
             } catch let error as MismatchedKeys {
                 self.comparedAsText.insert(error.feed)
                 try connection.execute("ROLLBACK")
                 continue
+            } catch let error as BrokenFeed {
+                // Only this feed stops, until it is attached again.
+                self.catalog[error.feed]?.problem = error.message
+                self.newlyBroken.insert(error.feed)
+                try connection.execute("ROLLBACK")
+                continue
+            }
+            if !self.newlyBroken.isEmpty {
+                for name in self.newlyBroken { step.resets[name] = .schema }
+                step.catalog = self.catalog
+                self.newlyBroken = []
             }
             self.snapshot = read.snapshot
             return step
@@ -87,12 +100,18 @@ struct LogFollower {
             step.resets[feed.name] = .overflow
         } catch let error as PostgresError where error.isDataException && !assembler.asText {
             throw MismatchedKeys(feed: feed.name)
+        } catch let error as PostgresError where error.isSchemaMismatch {
+            throw BrokenFeed(
+                feed: feed.name,
+                message: "feed \(feed.name) does not fit its tables any more (\(error.message)); "
+                    + "the operator has to run jobfeed.attach again"
+            )
         }
     }
 
     private mutating func reloadCatalog(_ connection: Connection, _ step: inout Step) throws {
         let fresh = try Catalog.load(connection)
-        for (name, feed) in fresh where self.catalog[name] != feed { step.resets[name] = .schema }
+        for (name, feed) in fresh where self.catalog[name]?.revision != feed.revision { step.resets[name] = .schema }
         for name in self.catalog.keys where fresh[name] == nil { step.resets[name] = .schema }
         self.catalog = fresh
         self.comparedAsText = []
@@ -105,7 +124,16 @@ private struct MismatchedKeys: Error {
     let feed: String
 }
 
+/// A table of the feed was altered so that its definition does not fit.
+private struct BrokenFeed: Error {
+    let feed: String
+    let message: String
+}
+
 extension PostgresError {
+    /// SQLSTATE class 42: a column or table that is not there, or may not be read.
+    var isSchemaMismatch: Bool { self.sqlState?.hasPrefix("42") ?? false }
+
     /// SQLSTATE class 22, such as an invalid text representation.
     var isDataException: Bool { self.sqlState?.hasPrefix("22") ?? false }
 }

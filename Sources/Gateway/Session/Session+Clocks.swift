@@ -16,6 +16,7 @@ extension Session {
             if now - self.openedAt > Self.authenticationTime, !self.isVerifying { self.close(.authenticationTimeout) }
             return
         }
+        self.closeIfTooSlow(now: now)
         if wallClockSeconds > identity.expiresAt + Self.expiryGrace { return self.close(.tokenExpired) }
         if let since = self.context.health.status.lostSince, .now - since > Self.databaseGrace {
             return self.close(.feedUnavailable)

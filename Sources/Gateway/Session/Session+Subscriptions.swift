@@ -7,7 +7,8 @@ import WebSocketTransport
 
 /// Subscriptions from their command to `live`, through resets, to their end.
 extension Session {
-    func subscribe(_ request: Subscribe) {
+    /// - Parameter isRetry: the reader was asked to look for the feed, and has had time to.
+    func subscribe(_ request: Subscribe, isRetry: Bool = false) {
         guard let identity = self.identity else { return }
         guard self.subscriptions[request.id] == nil else {
             return self.refuse(
@@ -34,9 +35,16 @@ extension Session {
             self.subscriptions[request.id] = subscription
             self.begin(subscription, resume: request.resume, isReset: false)
         } catch {
+            guard error.code == .unknownFeed, !isRetry else {
+                return self.refuse(id: request.id, error.code, error.message)
+            }
             // Perhaps it was attached a moment ago.
-            if error.code == .unknownFeed { self.context.reader.poke() }
-            self.refuse(id: request.id, error.code, error.message)
+            self.context.reader.poke()
+            self.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(250)) {
+                guard self.connection != nil else { return }
+                self.subscribe(request, isRetry: true)
+                self.flush()
+            }
         }
     }
 

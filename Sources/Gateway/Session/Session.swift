@@ -136,9 +136,10 @@ final class Session: WebSocketSession {
     /// Frames of live changes; flushed by the shard when its batch is done.
     func deliver(_ frames: [OutboundFrame]) {
         guard let connection = self.connection else { return }
-        self.lastSent = self.eventLoop.now
-        for frame in frames { self.outbox.send(frame, inBulk: false, to: connection) }
-        if self.outbox.liveBytes > self.context.limits.queuedBytes { self.tooSlow() }
+        let now = self.eventLoop.now
+        self.lastSent = now
+        for frame in frames { self.outbox.send(frame, inBulk: false, to: connection, now: now) }
+        self.closeIfTooSlow(now: now)
     }
 
     func flush() { self.connection?.flush() }
@@ -146,8 +147,9 @@ final class Session: WebSocketSession {
     /// Frames of a snapshot or a replay, sent as the socket takes them.
     func deliverInBulk(_ frames: [OutboundFrame]) {
         guard let connection = self.connection else { return }
-        self.lastSent = self.eventLoop.now
-        for frame in frames { self.outbox.send(frame, inBulk: true, to: connection) }
+        let now = self.eventLoop.now
+        self.lastSent = now
+        for frame in frames { self.outbox.send(frame, inBulk: true, to: connection, now: now) }
     }
 
     func answer(_ json: [UInt8]) {
@@ -155,6 +157,10 @@ final class Session: WebSocketSession {
     }
 
     func tooSlow() { self.close(.slowConsumer) }
+
+    func closeIfTooSlow(now: NIODeadline) {
+        if self.outbox.isTooSlow(limit: self.context.limits.queuedBytes, now: now) { self.tooSlow() }
+    }
 
     func close(_ code: CloseCode, detail: String? = nil) {
         self.connection?.close(code: code.rawValue, reason: detail.map { "\(code.reason): \($0)" } ?? code.reason)

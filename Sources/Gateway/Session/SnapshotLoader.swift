@@ -62,7 +62,7 @@ struct SnapshotLoader: Sendable {
         let head = try connection.query(
             """
             SELECT pg_current_snapshot()::text, jobfeed.epoch(), (SELECT xid::text FROM jobfeed.horizon),
-                   (SELECT xmin::text FROM jobfeed.feed WHERE name = $1),
+                   (SELECT \(Catalog.revisionSQL) FROM jobfeed.feed f WHERE f.name = $1),
                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
             """,
             [feed.name]

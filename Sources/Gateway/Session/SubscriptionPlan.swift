@@ -33,6 +33,7 @@ struct SubscriptionPlan {
                     + Spelling.suggestion(for: self.channel.feed, among: catalog.keys.sorted())
             )
         }
+        if let problem = feed.problem { throw SubscribeError(code: .unavailable, message: problem) }
         let viewer: View.Viewer
         switch identity.access {
         case .operator: viewer = .operator

@@ -122,7 +122,10 @@ struct ViewQuery {
         let name = "j.\(SQLText.identifier(column.name))"
         let test: String
         switch condition.test {
-        case .isNull: test = "\(name) IS NULL"
+        case .isNull:
+            // Rows travel as JSON, where SQL's null and JSON's are one.
+            guard column.type != .json else { return nil }
+            test = "\(name) IS NULL"
         case .isBoolean(let value): test = "\(name) IS \(value ? "TRUE" : "FALSE")"
         case .like(let pattern, let ignoringCase):
             // ILIKE folds by the database's locale, ours by Unicode; LIKE refuses a pattern that ends with an escape.
