@@ -20,6 +20,10 @@ import Testing
         ("errors=is.null", #"job has no column "errors""#),
         ("errors->>a=eq.1", #"job has no column "errors""#),
         ("error=is.null", #"job has no column "error""#),
+        (
+            "updated_at=is.null",
+            #"column "updated_at" is quiet: its changes are not followed, so nothing can be filtered by it"#
+        ),
         ("retries=5", #""retries=5" has no operator; write retries=eq.5, operators are \#(operators)"#),
         ("retries=not.5", #""retries=not.5" has no operator; write retries=eq.5, operators are \#(operators)"#),
         (

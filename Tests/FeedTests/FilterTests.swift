@@ -59,9 +59,7 @@ import Testing
             ("progress->>step=in.(a,b)", .yes), ("progress->>percent=eq.forty", .no),
             ("progress->>percent=is.null", .no),
             // null
-            ("updated_at=is.null", .yes), ("updated_at=eq.2026-01-01", .unknown),
-            ("updated_at=neq.2026-01-01", .unknown),
-            ("updated_at=in.(2026-01-01)", .unknown), ("errors=is.null", .yes), ("errors->>a=eq.1", .unknown),
+            ("errors=is.null", .yes), ("errors->>a=eq.1", .unknown),
             ("errors->>a=is.null", .yes), ("progress->>none=is.null", .yes), ("progress->>none=eq.null", .unknown),
             ("progress->>absent=eq.1", .unknown), ("progress->>absent=like.%", .unknown),
             ("progress->>absent=in.(1)", .unknown),

@@ -50,6 +50,11 @@ extension JSONText: ExpressibleByStringLiteral {
     public init(stringLiteral value: String) { self.init(value) }
 }
 
+extension JSONText {
+    /// A link, an owner or a status.
+    var byteText: ByteText? { self.scalarText.map { ByteText($0) } }
+}
+
 extension Row {
     /// From JSON that the test itself spells right.
     init(_ json: String) {

@@ -3,17 +3,19 @@ import Testing
 
 @Suite struct KeyTextTests {
     /// What `jobfeed.key_text` gives: `replace(replace(part, '%', '%25'), ',', '%2C')`, joined by `,`.
-    @Test(arguments: [
-        (#"{"shard":"a,b","id":7}"#, "a%2Cb,7"), (#"{"shard":"100%","id":7}"#, "100%25,7"),
-        (#"{"shard":"%2C","id":-1}"#, "%252C,-1"), (#"{"shard":"","id":0}"#, ",0"),
-        (#"{"shard":"é,💥","id":true}"#, "é%2C💥,true"), (#"{"shard":"a\"\\b","id":1.50}"#, #"a"\b,1.50"#),
-    ])
-    func compositeKeysAreEscapedAndJoined(row: String, key: String) {
+    @Test(
+        arguments: [
+            (#"{"shard":"a,b","id":7}"#, "a%2Cb,7"), (#"{"shard":"100%","id":7}"#, "100%25,7"),
+            (#"{"shard":"%2C","id":-1}"#, "%252C,-1"), (#"{"shard":"","id":0}"#, ",0"),
+            (#"{"shard":"é,💥","id":true}"#, "é%2C💥,true"), (#"{"shard":"a\"\\b","id":1.50}"#, #"a"\b,1.50"#),
+        ] as [(String, ByteText)]
+    )
+    func compositeKeysAreEscapedAndJoined(row: String, key: ByteText) {
         #expect(Row(row).keyText(["shard", "id"]) == key)
     }
 
-    @Test(arguments: [("a,b%", "\"a,b%\""), ("7", "7"), ("", "\"\""), ("t", "\"t\"")])
-    func oneColumnIsItsOwnText(key: String, json: String) {
+    @Test(arguments: [("a,b%", "\"a,b%\""), ("7", "7"), ("", "\"\""), ("t", "\"t\"")] as [(ByteText, String)])
+    func oneColumnIsItsOwnText(key: ByteText, json: String) {
         #expect(Row(values: ["id": JSONText(json)]).keyText(["id"]) == key)
     }
 

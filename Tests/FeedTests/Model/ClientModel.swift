@@ -3,10 +3,10 @@ import Feed
 /// What a client holds that does as it is told, and what it was told.
 struct ClientModel {
     let view: View
-    private(set) var rows: [String: [String: JSONText]]
+    private(set) var rows: [ByteText: [String: JSONText]]
     private(set) var counts: StatusCounts
     /// Per job, in the order of arrival.
-    private(set) var transitions: [String: [String]] = [:]
+    private(set) var transitions: [ByteText: [String]] = [:]
     private(set) var mistakes: [String] = []
 
     /// A client whose snapshot was read at `world`.
@@ -16,8 +16,8 @@ struct ClientModel {
         self.counts = StatusCounts(Self.count(self.rows))
     }
 
-    static func count(_ rows: [String: [String: JSONText]]) -> [String: Int] {
-        Dictionary(grouping: rows.values, by: { $0["status"]?.scalarText ?? "" }).mapValues(\.count)
+    static func count(_ rows: [ByteText: [String: JSONText]]) -> [ByteText: Int] {
+        Dictionary(grouping: rows.values, by: { $0["status"]?.byteText ?? "" }).mapValues(\.count)
     }
 
     /// - Returns: what was wrong; empty when all is well.
@@ -66,7 +66,7 @@ struct ClientModel {
     }
 
     /// Nothing may be shown that its receiver could not have selected.
-    private mutating func see(_ key: String, _ columns: [String], _ change: Change, _ span: Span) {
+    private mutating func see(_ key: ByteText, _ columns: [String], _ change: Change, _ span: Span) {
         guard case .account(let user) = self.view.viewer, !columns.isEmpty else { return }
         if !self.view.feed.hidden.isDisjoint(with: columns) {
             self.mistakes.append("hidden columns of \(key) are sent")
@@ -77,7 +77,7 @@ struct ClientModel {
         if !isPermitted { self.mistakes.append("\(user) was shown \(columns) of job \(key)") }
     }
 
-    private mutating func compare(with span: Span, _ announced: Set<String>) {
+    private mutating func compare(with span: Span, _ announced: Set<ByteText>) {
         let truth = span.truth.rows(of: self.view)
         if self.rows != truth { self.mistakes.append("holds \(Self.text(self.rows)), truth is \(Self.text(truth))") }
         let expected = Self.count(truth)
@@ -92,9 +92,9 @@ struct ClientModel {
         self.checkTransitions(span)
     }
 
-    private static func text(_ rows: [String: [String: JSONText]]) -> String {
+    private static func text(_ rows: [ByteText: [String: JSONText]]) -> String {
         let texts = rows.map { key, row in
-            key + ": "
+            key.string + ": "
                 + row.filter { !$0.value.isNull }.map { "\($0.key)=\($0.value.scalarText ?? "")" }.sorted().joined(
                     separator: " "
                 )

@@ -18,8 +18,8 @@ struct History {
 
     private struct Transaction {
         var xid: UInt64? = nil
-        var jobs: [String: [String: JSONText]?] = [:]
-        var path: [[String: World.PathRow?]]
+        var jobs: [ByteText: [String: JSONText]?] = [:]
+        var path: [[ByteText: World.PathRow?]]
         var records: [LogRecord] = []
     }
 
@@ -39,16 +39,16 @@ struct History {
     private var random: SplitMix
     private var world: World
     private var open: [Int: Transaction] = [:]
-    private var jobLocks: [String: Int] = [:]
-    private var pathLocks: [[String: Locks]]
+    private var jobLocks: [ByteText: Int] = [:]
+    private var pathLocks: [[ByteText: Locks]]
     private var nextXid: UInt64 = 100
     private var nextSeq: Int64 = 1
     private var nextTransaction = 0
 
-    static let users = ["alice", "bob", "carol"]
-    private static let jobKeys = ["1", "2", "3", "4"]
-    private static let pathKeys = ["11", "12", "13", "14"]
-    private static let statuses = ["pending", "processing", "success", "failed"]
+    static let users: [ByteText] = ["alice", "bob", "carol"]
+    private static let jobKeys: [ByteText] = ["1", "2", "3", "4"]
+    private static let pathKeys: [ByteText] = ["11", "12", "13", "14"]
+    private static let statuses: [ByteText] = ["pending", "processing", "success", "failed"]
 
     init(schema: Schema, seed: UInt64) {
         self.schema = schema
@@ -142,10 +142,12 @@ struct History {
 
     // MARK: Statements on jobs
 
-    private func isFree(job key: String, for id: Int) -> Bool { self.jobLocks[key].map { $0 == id } ?? true }
+    private func isFree(job key: ByteText, for id: Int) -> Bool { self.jobLocks[key].map { $0 == id } ?? true }
 
-    private mutating func newJob(_ key: String, _ link: String?) -> [String: JSONText] {
-        var job: [String: JSONText] = ["id": JSONText(key), "assigned_to": Self.json(link), "status": "\"pending\""]
+    private mutating func newJob(_ key: ByteText, _ link: ByteText?) -> [String: JSONText] {
+        var job: [String: JSONText] = [
+            "id": JSONText(key.string), "assigned_to": Self.json(link), "status": "\"pending\"",
+        ]
         for column in FeedDefinition.jobs.columns where job[column.name] == nil { job[column.name] = "null" }
         self.scribble(&job)
         return job
@@ -163,7 +165,7 @@ struct History {
     }
 
     /// Insert, update or delete, with what the trigger writes.
-    private mutating func write(_ id: Int, job key: String, _ after: [String: JSONText]?) {
+    private mutating func write(_ id: Int, job key: ByteText, _ after: [String: JSONText]?) {
         let before = self.view(id).jobs[key]
         self.jobLocks[key] = id
         self.open[id]?.jobs[key] = .some(after)
@@ -190,19 +192,21 @@ struct History {
             let holder = self.pathLocks[hop][key]?.exclusive
             return holder == nil || holder == id
         }
-        guard let key = keys.sorted().randomElement(using: &self.random) else { return nil }
+        guard let key = keys.sorted(by: { $0.string < $1.string }).randomElement(using: &self.random) else {
+            return nil
+        }
         self.pathLocks[hop][key, default: Locks()].shares.insert(id)
         return World.PathRow(next: key)
     }
 
-    private func isFree(_ hop: Int, _ key: String, for id: Int, isExclusive: Bool) -> Bool {
+    private func isFree(_ hop: Int, _ key: ByteText, for id: Int, isExclusive: Bool) -> Bool {
         guard let locks = self.pathLocks[hop][key] else { return true }
         if let holder = locks.exclusive, holder != id { return false }
         if let holder = locks.update, holder != id { return false }
         return !isExclusive || locks.shares.subtracting([id]).isEmpty
     }
 
-    private mutating func insertPathRow(_ id: Int, _ hop: Int, _ key: String) {
+    private mutating func insertPathRow(_ id: Int, _ hop: Int, _ key: ByteText) {
         guard self.view(id).path[hop][key] == nil, self.isFree(hop, key, for: id, isExclusive: true),
             let next = self.target(id, hop + 1)
         else { return }
@@ -211,7 +215,7 @@ struct History {
         self.begin(id)
     }
 
-    private mutating func lead(_ id: Int, _ hop: Int, _ key: String, to next: World.PathRow?) {
+    private mutating func lead(_ id: Int, _ hop: Int, _ key: ByteText, to next: World.PathRow?) {
         guard let next, let old = self.view(id).path[hop][key], old != next,
             self.isFree(hop, key, for: id, isExclusive: false)
         else { return }
@@ -221,7 +225,7 @@ struct History {
     }
 
     /// Whether the row and all that refers to it can be locked now.
-    private func isLockable(_ id: Int, _ hop: Int, _ key: String) -> Bool {
+    private func isLockable(_ id: Int, _ hop: Int, _ key: ByteText) -> Bool {
         guard self.isFree(hop, key, for: id, isExclusive: true) else { return false }
         return self.referring(id, hop, key).allSatisfy { referring in
             hop == 0 ? self.isFree(job: referring, for: id) : self.isLockable(id, hop - 1, referring)
@@ -229,19 +233,19 @@ struct History {
     }
 
     /// Keys of what refers to a row, for this transaction and for everybody else.
-    private func referring(_ id: Int, _ hop: Int, _ key: String) -> [String] {
-        var found: Set<String> = []
+    private func referring(_ id: Int, _ hop: Int, _ key: ByteText) -> [ByteText] {
+        var found: Set<ByteText> = []
         for world in [self.world, self.view(id)] {
             if hop == 0 {
-                found.formUnion(world.jobs.filter { $0.value["assigned_to"]?.scalarText == key }.keys)
+                found.formUnion(world.jobs.filter { $0.value["assigned_to"]?.byteText == key }.keys)
             } else {
                 found.formUnion(world.path[hop - 1].filter { $0.value.next == key }.keys)
             }
         }
-        return found.sorted()
+        return found.sorted(by: { $0.string < $1.string })
     }
 
-    private mutating func deletePathRow(_ id: Int, _ hop: Int, _ key: String) {
+    private mutating func deletePathRow(_ id: Int, _ hop: Int, _ key: ByteText) {
         guard self.isLockable(id, hop, key), let old = self.view(id).path[hop][key] else { return }
         self.pathLocks[hop][key, default: Locks()].exclusive = id
         self.open[id]?.path[hop][key] = .some(nil)
@@ -253,7 +257,7 @@ struct History {
     }
 
     /// `UPDATE thread SET id = …` with `ON UPDATE CASCADE`.
-    private mutating func rename(_ id: Int, _ hop: Int, _ key: String) {
+    private mutating func rename(_ id: Int, _ hop: Int, _ key: ByteText) {
         guard self.isLockable(id, hop, key), let old = self.view(id).path[hop][key],
             let new = Self.pathKeys.randomElement(using: &self.random), self.view(id).path[hop][new] == nil,
             self.isFree(hop, new, for: id, isExclusive: true)
@@ -268,7 +272,7 @@ struct History {
     }
 
     /// The foreign key's action on what referred to `key`.
-    private mutating func follow(_ id: Int, _ hop: Int, _ key: String, to new: String?) {
+    private mutating func follow(_ id: Int, _ hop: Int, _ key: ByteText, to new: ByteText?) {
         let view = self.view(id)
         for referring in self.referring(id, hop, key) {
             if hop > 0 {
@@ -278,7 +282,7 @@ struct History {
                 } else {
                     self.lead(id, hop - 1, referring, to: World.PathRow(next: new))
                 }
-            } else if var job = view.jobs[referring], job["assigned_to"]?.scalarText == key {
+            } else if var job = view.jobs[referring], job["assigned_to"]?.byteText == key {
                 job["assigned_to"] = Self.json(new)
                 self.write(id, job: referring, new == nil && self.schema.isCascading ? nil : job)
             }
@@ -296,7 +300,7 @@ struct History {
     private mutating func log(
         _ id: Int,
         _ operation: LogRecord.Operation,
-        _ key: String,
+        _ key: ByteText,
         hop: Int = 0,
         row: [String: JSONText]?,
         before: [String: JSONText]?
@@ -319,13 +323,13 @@ struct History {
     private mutating func log(
         _ id: Int,
         _ hop: Int,
-        _ key: String,
-        before: (key: String, row: World.PathRow),
-        after: (key: String, row: World.PathRow)?
+        _ key: ByteText,
+        before: (key: ByteText, row: World.PathRow),
+        after: (key: ByteText, row: World.PathRow)?
     ) {
         let next = hop + 1 < self.schema.hops ? "project" : "author"
-        func part(_ key: String, _ row: World.PathRow) -> [String: JSONText] {
-            ["id": JSONText(key), next: Self.json(row.next)]
+        func part(_ key: ByteText, _ row: World.PathRow) -> [String: JSONText] {
+            ["id": JSONText(key.string), next: Self.json(row.next)]
         }
         self.log(
             id,
@@ -348,8 +352,8 @@ struct History {
         return view
     }
 
-    private static func json(_ text: String?) -> JSONText {
+    private static func json(_ text: ByteText?) -> JSONText {
         guard let text else { return "null" }
-        return JSONText(Int(text) == nil ? "\"\(text)\"" : text)
+        return JSONText(Int(text.string) == nil ? "\"\(text)\"" : text.string)
     }
 }

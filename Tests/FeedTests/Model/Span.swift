@@ -44,12 +44,12 @@ struct Span {
     }
 
     /// Rows, as they are at the end, that a changed row of the owner path leads on for.
-    private static func moved(_ records: [LogRecord], _ world: World, _ feed: FeedDefinition) -> [String: Row] {
-        var moved: [String: Row] = [:]
+    private static func moved(_ records: [LogRecord], _ world: World, _ feed: FeedDefinition) -> [ByteText: Row] {
+        var moved: [ByteText: Row] = [:]
         for record in records where record.operation == .ownerPath {
             let keys = Set([record.before, record.row].compactMap { $0?.keyText(["id"]) })
             for (key, job) in world.jobs {
-                var link = job["assigned_to"]?.scalarText
+                var link = job["assigned_to"]?.byteText
                 for table in world.path.prefix(record.hop) { link = link.flatMap { table[$0]?.next } }
                 if let link, keys.contains(link) { moved[key] = Row(values: job) }
             }
@@ -58,8 +58,8 @@ struct Span {
     }
 
     /// Who owned what a link leads to, at any state of the span or inside its transactions.
-    func ownersEver(ofLink link: String) -> Set<String?> {
-        var keys: Set<String?> = [link]
+    func ownersEver(ofLink link: ByteText) -> Set<ByteText?> {
+        var keys: Set<ByteText?> = [link]
         for hop in self.feed.hops.indices {
             let referenced = keys
             keys = []
@@ -81,11 +81,11 @@ struct Span {
     }
 
     /// The owners of everything that a job was linked to.
-    func ownersEver(ofJob key: String) -> Set<String?> {
-        var owners: Set<String?> = []
+    func ownersEver(ofJob key: ByteText) -> Set<ByteText?> {
+        var owners: Set<ByteText?> = []
         for state in self.states {
             guard let job = state.jobs[key] else { continue }
-            owners.formUnion(job["assigned_to"]?.scalarText.map(self.ownersEver(ofLink:)) ?? [nil])
+            owners.formUnion(job["assigned_to"]?.byteText.map(self.ownersEver(ofLink:)) ?? [nil])
         }
         for record in self.batch.records where record.operation != .ownerPath && record.key == key {
             owners.formUnion(self.ownersEver(of: record))
@@ -93,18 +93,18 @@ struct Span {
         return owners
     }
 
-    private func ownersEver(of record: LogRecord) -> Set<String?> {
-        var owners: Set<String?> = []
+    private func ownersEver(of record: LogRecord) -> Set<ByteText?> {
+        var owners: Set<ByteText?> = []
         for state in [record.row, record.before] {
             guard let link = state?["assigned_to"] else { continue }
-            owners.formUnion(link.scalarText.map(self.ownersEver(ofLink:)) ?? [nil])
+            owners.formUnion(link.byteText.map(self.ownersEver(ofLink:)) ?? [nil])
         }
         return owners
     }
 
     /// Versions of a job that `user` may be shown: committed ones that were theirs, and those inside a transaction
     /// during which nobody else could have owned it.
-    func permitted(job key: String, to user: String) -> [[String: JSONText]] {
+    func permitted(job key: ByteText, to user: ByteText) -> [[String: JSONText]] {
         var versions: [[String: JSONText]] = []
         for state in self.states where state.owner(ofJob: key) == user {
             if let job = state.jobs[key] { versions.append(job) }
@@ -120,7 +120,7 @@ struct Span {
     }
 
     /// The statuses that one job went through, as its records say; born and gone in one transaction was never there.
-    func transitions(ofJob key: String) -> [String] {
+    func transitions(ofJob key: ByteText) -> [String] {
         var transitions: [String] = []
         var rest = self.batch.records.filter { $0.operation != .ownerPath && $0.key == key }[...]
         while let xid = rest.first?.xid {
