@@ -1,25 +1,31 @@
 """What the browser tests stand on: a Chromium, a jobfeed with its database, and the page opened as somebody.
 
-JOBFEED_DEMO_URL   a running `jobfeed-server demo`; together with
-JOBFEED_TEST_DSN   the database behind it, as a role that may write public.thread and public.job; or
-JOBFEED_SERVER     the server's binary, which is then started with `demo --port 0`.
+JOBFEED_SERVER     the server's binary, .build/debug/jobfeed-server unless told; it is started with `demo --no-runner`, or
+JOBFEED_DEMO_URL   one that runs already, together with
+JOBFEED_TEST_DSN   the database behind it, as a role that may write public.thread and public.job.
 CHROMIUM           the browser, /usr/bin/chromium unless told.
 """
 
 import functools
 import http.server
+import json
 import os
 import pathlib
 import re
+import secrets
 import signal
+import socket
 import subprocess
 import threading
 import uuid
 
+import psycopg
 import pytest
 from playwright.sync_api import sync_playwright
 
-WEB_DEMO = pathlib.Path(__file__).resolve().parents[2] / "web-demo"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WEB_DEMO = ROOT / "web-demo"
+SERVER = os.environ.get("JOBFEED_SERVER", str(ROOT / ".build/debug/jobfeed-server"))
 TIMEOUT = 20_000
 
 # What a browser writes to the console by itself when a gateway is away or a connection is refused.
@@ -43,10 +49,12 @@ def open_page(browser):
     """Opens an address in a context of its own, and fails the test for whatever the page complains about."""
     contexts, complaints = [], []
 
-    def open_page(url, *, complain=True, init=None, **options):
+    def open_page(url, *, complain=True, init=None, tokens=None, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
+        if tokens:
+            page.route("**/demo/tokens", lambda route: route.fulfill(json=json.loads(tokens)))
         page.set_default_timeout(TIMEOUT)
         if complain:
             page.on("pageerror", lambda error: complaints.append(f"pageerror: {error}"))
@@ -99,29 +107,29 @@ def files():
 
 
 class Gateway:
-    """A gateway with its base URL, the DSN of its database, and, when it is ours, the means to restart it."""
+    """A gateway with its base URL and the DSN of its database."""
 
-    def __init__(self, url, dsn, restart=None):
-        self.url, self.dsn, self.restart = url, dsn, restart
+    def __init__(self, url, dsn):
+        self.url, self.dsn = url, dsn
 
 
-class Server:
-    """A `jobfeed-server demo` started by the tests; a restart keeps the port, so that the page finds it again."""
+class Process:
+    """One of our programs, with what it said before it was listening."""
 
-    def __init__(self, binary, port=0):
-        self.binary, self.port, self.process = binary, port, None
+    def __init__(self, binary, *arguments, **environment):
+        self.command, self.environment, self.process = [binary, *arguments], environment, None
 
     def start(self):
         self.process = subprocess.Popen(
-            [self.binary, "demo", "--port", str(self.port)], stdout=subprocess.PIPE, text=True, start_new_session=True
+            self.command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | self.environment
         )
+        said = ""
         for line in self.process.stdout:
-            found = re.search(r"listening on (http://\S+?:(\d+))", line)
-            if found:
-                self.port = int(found[2])
+            said += line
+            if line.startswith("listening on "):
                 threading.Thread(target=self.process.stdout.read, daemon=True).start()
-                return found[1]
-        raise RuntimeError(f"{self.binary} demo ended with {self.process.wait()} before it was listening")
+                return said
+        raise RuntimeError(f"{self.command} ended with {self.process.wait()} before it was listening")
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -130,22 +138,46 @@ class Server:
 
 @pytest.fixture(scope="session")
 def gateway():
-    url, dsn, binary = (os.environ.get(name) for name in ("JOBFEED_DEMO_URL", "JOBFEED_TEST_DSN", "JOBFEED_SERVER"))
-    if not dsn or not (url or binary):
-        pytest.skip("needs JOBFEED_TEST_DSN and JOBFEED_DEMO_URL or JOBFEED_SERVER")
-    if url:
+    """A demo without simulated jobs."""
+    url, dsn = (os.environ.get(name) for name in ("JOBFEED_DEMO_URL", "JOBFEED_TEST_DSN"))
+    if url and dsn:
         yield Gateway(url.rstrip("/"), dsn)
         return
-    server = Server(binary)
-    url = server.start()
+    demo = Process(SERVER, "demo", "--no-runner", "--port", "0")
+    said = demo.start()
+    yield Gateway(re.search("listening on (.*)", said)[1], re.search("database (.*)", said)[1])
+    demo.stop()
 
-    def restart(while_away):
-        server.stop()
+
+class Restartable(Gateway):
+    """A second gateway on the same database; it can go and come back, on its port. A gateway that serves hands out no
+    tokens, so the page's request for them is answered by the test."""
+
+    def __init__(self, dsn):
+        secret = {"JOBFEED_JWT_SECRET": secrets.token_hex(32)}
+        token = subprocess.run(
+            [SERVER, "token", "--user", "alice"], env=os.environ | secret, check=True, capture_output=True, text=True
+        ).stdout.strip()
+        user = {"name": "alice", "access": "account", "token": token}
+        self.tokens = json.dumps({"users": [user], "feed": "jobs"})
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.process = Process(SERVER, "serve", "--port", str(port), DATABASE_URL=dsn, **secret)
+        super().__init__(f"http://127.0.0.1:{port}", dsn)
+
+    def restart(self, while_away):
+        self.process.stop()
         while_away()
-        server.start()
+        self.process.start()
 
-    yield Gateway(url, dsn, restart)
-    server.stop()
+
+@pytest.fixture
+def restartable(gateway):
+    restartable = Restartable(gateway.dsn)
+    restartable.process.start()
+    yield restartable
+    restartable.process.stop()
 
 
 class Jobs:
@@ -198,7 +230,6 @@ class Jobs:
 
 @pytest.fixture
 def jobs(gateway):
-    psycopg = pytest.importorskip("psycopg")
     with psycopg.connect(gateway.dsn, autocommit=True) as connection:
         jobs = Jobs(connection)
         yield jobs
@@ -237,8 +268,8 @@ class Feed:
 
 @pytest.fixture
 def open_feed(gateway, open_page):
-    def open_feed(user="alice", tab="all", **options):
-        feed = Feed(open_page(f"{gateway.url}/#{user}/{tab}", **options))
+    def open_feed(user="alice", tab="all", at=None, **options):
+        feed = Feed(open_page(f"{(at or gateway).url}/#{user}/{tab}", **options))
         feed.wait_for_state("live")
         feed.page.wait_for_function("document.getElementById('panel').dataset.kind !== 'loading'")
         return feed
