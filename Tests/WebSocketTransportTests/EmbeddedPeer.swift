@@ -7,20 +7,30 @@ import Testing
 
 /// A server connection in an `EmbeddedChannel`, fed with bytes and read frame by frame.
 final class EmbeddedPeer {
-    /// Counts flushes, since each is a system call.
-    final class FlushCounter: ChannelOutboundHandler {
+    /// Counts flushes, since each is a system call, and stands in for the half closure that `EmbeddedChannel` lacks.
+    final class Wire: ChannelOutboundHandler {
         typealias OutboundIn = ByteBuffer
-        var count = 0
+        var flushes = 0
+        var hasShutDownOutput = false
+
+        func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+            if mode == .output {
+                self.hasShutDownOutput = true
+                promise?.succeed()
+            } else {
+                context.close(mode: mode, promise: promise)
+            }
+        }
 
         func flush(context: ChannelHandlerContext) {
-            self.count += 1
+            self.flushes += 1
             context.flush()
         }
     }
 
     let channel = EmbeddedChannel()
     let session = RecordingSession()
-    let flushes = FlushCounter()
+    let wire = Wire()
     let connection: WebSocketConnection
 
     init(connect: Bool = true, _ change: (inout WebSocketConnection.Configuration) -> Void = { _ in }) throws {
@@ -32,7 +42,7 @@ final class EmbeddedPeer {
             session: self.session,
             eventLoop: self.channel.eventLoop
         )
-        try self.channel.pipeline.syncOperations.addHandler(self.flushes)
+        try self.channel.pipeline.syncOperations.addHandler(self.wire)
         try self.connection.install(on: self.channel)
         if connect {
             try self.channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()

@@ -87,7 +87,7 @@ import Testing
 
     @Test func aSlowReaderIsClosedWhileOthersGoOn() async throws {
         let server = try await TestServer {
-            $0.maxQueuedBytes = 1 << 20
+            $0.maxQueuedBytes = 256 << 10
             $0.closeTimeout = .seconds(1)
         }
         let slow = try await self.connect(server, "/flood") { $0.bufferedMessages = 1 }

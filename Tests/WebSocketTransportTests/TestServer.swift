@@ -24,6 +24,7 @@ final class TestServer: Sendable {
         self.closed = closed
         self.channel = try await ServerBootstrap(group: self.group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.socketOption(.so_sndbuf), value: 65_536)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try Self.install(on: channel, settings) { continuation.yield($0) }
@@ -101,12 +102,12 @@ private final class TestSession: WebSocketSession {
         }
     }
 
-    /// A frame every millisecond: more than a reader at rest can be sent, less than one at work can take.
+    /// 2 MB/s: more than a reader at rest can be sent, much less than one at work can take.
     private func flood() {
         guard let connection = self.connection, connection.isOpen else { return }
-        connection.send(.text(ByteBuffer(repeating: 0x61, count: 16_384)))
+        connection.send(.text(ByteBuffer(repeating: 0x61, count: 4096)))
         connection.flush()
-        connection.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(1)) { self.flood() }
+        connection.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(2)) { self.flood() }
     }
 
     func received(text: ByteBuffer) {

@@ -13,7 +13,7 @@ import Testing
         peer.session.onText = { connection, text in connection.send(.text(text)) }
         try peer.send(frames: [(.text, "a"), (.ping, "p"), (.text, "b")])
         #expect(try peer.sent() == ["text a", "pong p", "text b"])
-        #expect(peer.flushes.count == 1)
+        #expect(peer.wire.flushes == 1)
         #expect(peer.session.events == ["opened", "text a", "text b"])
         _ = try peer.channel.finish()
     }
@@ -26,7 +26,7 @@ import Testing
         peer.connection.flush()
         peer.connection.flush()
         #expect(try peer.sent() == ["text a", "text b"])
-        #expect(peer.flushes.count == 1)
+        #expect(peer.wire.flushes == 1)
         _ = try peer.channel.finish()
     }
 
@@ -100,6 +100,16 @@ import Testing
         #expect(peer.session.events == ["opened", "closed local 1001"])
     }
 
+    @Test func whatWasQueuedLeavesBeforeOurClose() throws {
+        let peer = try EmbeddedPeer()
+        peer.setWritable(false)
+        peer.connection.send(self.text("a"))
+        peer.connection.send(self.text("b"))
+        peer.connection.close(code: 1001, reason: "")
+        #expect(try peer.sent() == ["text a", "text b", "close 1001"])
+        _ = try peer.channel.finish()
+    }
+
     @Test func thePeersCloseIsEchoedAndTCPClosed() throws {
         let peer = try EmbeddedPeer()
         try peer.send(.connectionClose, "\u{0F}\u{21}bye")
@@ -125,9 +135,13 @@ import Testing
         try? peer.send(bytes: bytes)
         #expect(try peer.sent() == [expected])
         #expect(peer.session.events == ["opened", "closed local \(expected.dropFirst(6))"])
+        #expect(peer.wire.hasShutDownOutput)
         try? peer.send(bytes: bytes + bytes)
         #expect(try peer.sent().isEmpty)
         #expect(peer.session.events.count == 2)
+        #expect(peer.channel.isActive)
+        peer.advance(seconds: 5)
+        #expect(!peer.channel.isActive)
     }
 
     @Test func aLostChannelIsReportedOnce() throws {
