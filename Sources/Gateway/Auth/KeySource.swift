@@ -82,7 +82,8 @@ package struct KeySource: Sendable {
             throw KeyError(message: "the JWKS file holds no keys; it should look like {\"keys\":[{\"kty\":…}]}")
         }
         for (number, key) in set.keys.enumerated() {
-            guard let name = Self.algorithm(of: key), Self.supportedAlgorithms.contains(name) else { continue }
+            // Shared secrets do not belong into a set of public keys.
+            guard let name = Self.algorithm(of: key), ["RS256", "ES256", "EdDSA"].contains(name) else { continue }
             var fixed = key
             fixed.algorithm = JWK.Algorithm(rawValue: name)
             // RFC 7517 §4.5: `kid` is optional.
