@@ -1041,6 +1041,12 @@ def test_partitions_are_captured_and_guarded_also_those_added_later(bare):
     forget(bare)
     bare.execute("truncate job")
     assert operations(bare) == [("T", None)]
+    forget(bare)
+    bare.execute("truncate job_1")
+    assert operations(bare) == [("T", None)]
+    forget(bare)
+    bare.execute("select jobfeed.attach('jobs', 'job', status => 'status', owner => 'thread.author'); truncate job_3")
+    assert operations(bare) == [("T", None)]
     bare.execute("select jobfeed.detach('jobs')")
     assert catalog(bare)["triggers"] == [] and catalog(bare)["policies"] == []
 

@@ -233,7 +233,9 @@ def test_is_null_on_json(gateway, installed, payload):
         sync(gateway, writer)
         after = alice.subscribe(filter="payload=is.null")
         assert difference(before.rows, after.rows) == ""
-        assert difference(before.rows, visible(writer, "alice", where="payload is null")) == ""
+        # Rows travel as JSON, where SQL's null and JSON's are one.
+        null = "coalesce(payload, 'null') = 'null'"
+        assert difference(before.rows, visible(writer, "alice", where=null)) == ""
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ begin
         insert into jobfeed.change (feed, op, key, row)
         values (feed_name, 'D', jobfeed.key_text(row_before, key_columns), row_before);
     when 'TRUNCATE' then
+        -- A partitioned table says so for itself and for each of its partitions.
+        if exists (select from jobfeed.change
+                   where xid = pg_current_xact_id() and feed = feed_name and op = 'T') then
+            return null;
+        end if;
         insert into jobfeed.change (feed, op) values (feed_name, 'T');
     end case;
 

@@ -62,19 +62,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     link record;
+    part record;
     trigger_name text;
 begin
     execute format(
         'create or replace trigger jobfeed_capture after insert or update or delete on %s '
         'for each row execute function jobfeed.capture(%L, %L, %L)',
         of_feed.relation, of_feed.name, of_feed.key, of_feed.quiet);
-    execute format(
-        'create or replace trigger jobfeed_truncate after truncate on %s '
-        'for each statement execute function jobfeed.capture(%L, %L, %L)',
-        of_feed.relation, of_feed.name, of_feed.key, of_feed.quiet);
+    -- Row triggers are cloned to partitions, statement triggers are not; a partition made later gets one at the next
+    -- attach or install.
+    for part in
+        select of_feed.relation as relation
+        union
+        select relid from pg_partition_tree(of_feed.relation) join pg_class on oid = relid where relkind in ('r', 'p')
+    loop
+        execute format(
+            'create or replace trigger jobfeed_truncate after truncate on %s '
+            'for each statement execute function jobfeed.capture(%L, %L, %L)',
+            part.relation, of_feed.name, of_feed.key, of_feed.quiet);
+        execute format('alter table %s enable always trigger jobfeed_truncate', part.relation);
+    end loop;
     -- ALWAYS: changes that replication applies are changes too.
     execute format('alter table %s enable always trigger jobfeed_capture', of_feed.relation);
-    execute format('alter table %s enable always trigger jobfeed_truncate', of_feed.relation);
 
     for link in select * from jobfeed.links_of(of_feed) loop
         trigger_name := jobfeed.object_name(format('jobfeed_hop_%s_', link.place), of_feed.name);
