@@ -145,7 +145,7 @@ def postgres():
         port = free_port()
         settings = (
             f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c max_connections=200"
-            " -c fsync=off -c full_page_writes=off"
+            " -c fsync=off -c full_page_writes=off -c track_commit_timestamp=on"
         )
         run("pg_ctl", "-D", data, "-o", settings, "-l", os.path.join(directory, "log"), "-w", "start")
         try:

@@ -183,7 +183,7 @@ class Subscription:
                 raise Violation(f"row of another key: {change}")
             if key in self.rows and not is_bounded:
                 raise Violation(f"{self.id}: enter of {key}, which is held: {str(change)[:300]}")
-            self.rows[key] = change["row"]
+            self.rows[key] = dict(change["row"])
         elif op == "update":
             if set(change) != {"op", "key", "set"} or not change["set"]:
                 raise Violation(f"no update: {change}")
@@ -196,7 +196,10 @@ class Subscription:
         elif op == "leave":
             if not {"op", "key", "reason"} <= set(change) <= {"op", "key", "reason", "set"}:
                 raise Violation(f"no leave: {change}")
-            if change["reason"] not in LEAVE_REASONS or ("set" in change) != (change["reason"] == "filter"):
+            by_filter = change["reason"] == "filter"
+            # The columns that caused it may not be among those asked for.
+            is_narrow = "columns" in self.options
+            if change["reason"] not in LEAVE_REASONS or (by_filter != ("set" in change) and not (by_filter and is_narrow)):
                 raise Violation(f"a leave carries the change that caused it when by filter, and only then: {change}")
             if key not in self.rows and not is_bounded:
                 raise Violation(f"{self.id}: leave of {key}, which is not held: {change}")
