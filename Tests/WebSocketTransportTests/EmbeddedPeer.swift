@@ -49,6 +49,11 @@ final class EmbeddedPeer {
         }
     }
 
+    deinit {
+        // A closed pipeline takes itself apart on the next turn of its loop.
+        self.channel.embeddedEventLoop.run()
+    }
+
     func send(_ opcode: WebSocketOpcode, _ text: String) throws {
         try self.send(frames: [(opcode, text)])
     }

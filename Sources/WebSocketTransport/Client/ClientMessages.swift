@@ -1,4 +1,5 @@
 import NIOCore
+import Synchronization
 
 /// A text message, already checked to be UTF-8.
 package struct ClientMessage: Sendable, Hashable {
@@ -18,13 +19,22 @@ package struct ClientMessages: AsyncSequence, Sendable {
     struct Demand: NIOAsyncSequenceProducerDelegate {
         let session: NIOLoopBound<ClientSession>
         let eventLoop: any EventLoop
+        let outcome: ClientOutcome
 
         func produceMore() {
-            self.eventLoop.execute { self.session.value.moreWanted() }
+            self.tell { $0.moreWanted() }
         }
 
         func didTerminate() {
-            self.eventLoop.execute { self.session.value.consumerLeft() }
+            self.tell { $0.consumerLeft() }
+        }
+
+        private func tell(_ body: @escaping @Sendable (ClientSession) -> Void) {
+            // Whoever drops a closed connection may have shut its event loop down already.
+            guard self.outcome.closeReason.withLock({ $0 == nil }) else {
+                return
+            }
+            self.eventLoop.execute { body(self.session.value) }
         }
     }
 

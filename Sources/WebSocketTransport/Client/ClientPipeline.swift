@@ -20,7 +20,7 @@ struct ClientPipeline {
         let messages = ClientMessages.Producer.makeSequence(
             backPressureStrategy: .init(lowWatermark: max(high / 2, 1), highWatermark: high),
             finishOnDeinit: true,
-            delegate: ClientMessages.Demand(session: bound, eventLoop: eventLoop)
+            delegate: ClientMessages.Demand(session: bound, eventLoop: eventLoop, outcome: outcome)
         )
         session.source = messages.source
         let sequence = ClientMessages(base: messages.sequence)
