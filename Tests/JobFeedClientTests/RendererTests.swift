@@ -61,9 +61,12 @@ import Testing
         )
     }
 
-    @Test func progressAloneNeedsNoLineAboveABar() {
+    @Test(arguments: [
+        ["progress": ["percent": 55]], ["progress": ["percent": 55], "updated_at": "2026-11-21T12:00:00Z"],
+    ] as [JSONObject])
+    func progressAloneNeedsNoLineAboveABar(set: JSONObject) {
         var (block, plain) = (Self.renderer(liveBlock: true), Self.renderer())
-        let change = self.batch(.update(key: "2", set: ["progress": ["percent": 55]]))
+        let change = self.batch(.update(key: "2", set: set))
         _ = block.render(Self.snapshot, now: Self.now)
         _ = plain.render(Self.snapshot, now: Self.now)
         #expect(block.render(change, now: Self.now).lines.isEmpty)

@@ -31,6 +31,8 @@ struct Renderer: Sendable {
     private(set) var store = RowStore()
 
     static let progressColumn = "progress"
+    /// Changes with every other column and says nothing that the time of the line does not.
+    private static let silentColumns: Set = ["updated_at"]
     private static let labelColumns = ["path", "title", "name", "label"]
 
     mutating func render(_ event: Event, now: Date) -> Output {
@@ -94,7 +96,8 @@ extension Renderer {
                 words.append(self.style.paint("(\(DisplayText.sanitized(reason)))", .dim))
             }
         case .update(_, let set):
-            if self.hasLiveBlock, set.keys == [Self.progressColumn] { return nil }
+            let told = set.keys.filter { !Self.silentColumns.contains($0) }
+            if told.isEmpty || self.hasLiveBlock && told == [Self.progressColumn] { return nil }
             sign = self.style.paint("~", .yellow)
             words = self.assignments(set, before: before)
         case .leave(_, let reason, let set):
@@ -115,6 +118,7 @@ extension Renderer {
         }
         words += self.progress(set[Self.progressColumn])
         for (column, value) in set where column != self.statusColumn && column != Self.progressColumn {
+            if Self.silentColumns.contains(column) { continue }
             let text = DisplayText.truncated(DisplayText.sanitized(value.stringValue ?? value.encoded()), to: 60)
             words.append(self.style.paint("\(DisplayText.sanitized(column))=", .dim) + text)
         }
