@@ -61,9 +61,11 @@ import Testing
         )
     }
 
-    @Test(arguments: [
-        ["progress": ["percent": 55]], ["progress": ["percent": 55], "updated_at": "2026-11-21T12:00:00Z"],
-    ] as [JSONObject])
+    @Test(
+        arguments: [
+            ["progress": ["percent": 55]], ["progress": ["percent": 55], "updated_at": "2026-11-21T12:00:00Z"],
+        ] as [JSONObject]
+    )
     func progressAloneNeedsNoLineAboveABar(set: JSONObject) {
         var (block, plain) = (Self.renderer(liveBlock: true), Self.renderer())
         let change = self.batch(.update(key: "2", set: set))
