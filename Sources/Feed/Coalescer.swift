@@ -19,7 +19,9 @@ package struct Coalescer: Sendable {
     /// When ``flush(now:)`` is to be called; `nil` while nothing is held.
     package var due: Int64? {
         guard !self.held.isEmpty else { return nil }
-        return (self.lastSent ?? .min / 2) + self.interval
+        guard let lastSent = self.lastSent else { return .min }
+        let (due, isOverflow) = lastSent.addingReportingOverflow(self.interval)
+        return isOverflow ? .max : due
     }
 
     package var isEmpty: Bool { self.held.isEmpty }

@@ -20,7 +20,11 @@ package struct ConnectionSettings: Sendable {
 
     package func with(role: String) -> Self {
         Self(
-            conninfo: self.conninfo, applicationName: self.applicationName, role: role, connectTimeout: self.connectTimeout)
+            conninfo: self.conninfo,
+            applicationName: self.applicationName,
+            role: role,
+            connectTimeout: self.connectTimeout
+        )
     }
 
     package func with(applicationName: String) -> Self {

@@ -28,9 +28,9 @@ import Testing
 
     // MARK: Algorithms
 
-    /// RFC 7518 §3.2: a key is at least as long as the hash.
-    @Test(arguments: [(32, ["HS256"]), (47, ["HS256"]), (48, ["HS256", "HS384"]), (64, ["HS256", "HS384", "HS512"])])
-    func hmacAsLongAsItsKey(bytes: Int, accepted: [String]) async throws {
+    /// RFC 2104 §2: shorter keys are filled up with zeros, up to the hash's block.
+    @Test(arguments: [32, 47, 48, 63, 64, 65, 128, 129, 200])
+    func hmacWithKeysOfAnyLength(bytes: Int) async throws {
         let secret = String(repeating: "s", count: bytes)
         let key = TokenMaker.symmetric(secret)
         let tokens = [
@@ -42,12 +42,8 @@ import Testing
                 Data(HMAC<SHA512>.authenticationCode(for: $0, using: key))
             },
         ]
-        for (algorithm, token) in tokens {
-            if accepted.contains(algorithm) {
-                #expect(try await Self.verify(token) { $0.secret = secret } == Self.alice)
-            } else {
-                await Self.expectNotAccepted(token, accepted) { $0.secret = secret }
-            }
+        for token in tokens.values {
+            #expect(try await Self.verify(token) { $0.secret = secret } == Self.alice)
         }
     }
 

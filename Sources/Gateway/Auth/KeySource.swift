@@ -16,7 +16,7 @@ package struct KeySource: Sendable {
     package init() {}
 
     package static let supportedAlgorithms = ["HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"]
-    /// RFC 7518 §3.2 asks for a key as long as the hash; shorter ones are guessed offline.
+    /// Shorter secrets are guessed offline.
     package static let minimumSecretBytes = 32
 
     package func authenticator(rules: TokenRules) async throws(KeyError) -> Authenticator {
@@ -51,12 +51,13 @@ package struct KeySource: Sendable {
                     + "(try: openssl rand -hex 32)"
             )
         }
-        // Each algorithm asks for as many bytes as its hash has.
-        let digests: [(String, DigestAlgorithm, Int)] = [
-            ("HS256", .sha256, 32), ("HS384", .sha384, 48), ("HS512", .sha512, 64),
-        ]
-        for (name, digest, bytes) in digests where secret.utf8.count >= bytes {
-            keys[name] = await JWTKeyCollection().add(hmac: HMACKey(from: secret), digestAlgorithm: digest)
+        // RFC 7518 §3.2 asks for as many bytes as the hash has. 32 cannot be guessed either, whatever the hash; and HMAC
+        // fills a shorter key up with zeros itself (RFC 2104 §2), so that doing it here changes no signature.
+        let padding = [UInt8](repeating: 0, count: max(0, 64 - secret.utf8.count))
+        let key = HMACKey(from: Data(Array(secret.utf8) + padding))
+        let digests: [(String, DigestAlgorithm)] = [("HS256", .sha256), ("HS384", .sha384), ("HS512", .sha512)]
+        for (name, digest) in digests {
+            keys[name] = await JWTKeyCollection().add(hmac: key, digestAlgorithm: digest)
         }
     }
 

@@ -146,7 +146,10 @@ final class Shard {
     private func scheduleGauges(of group: Group) {
         guard let due = group.coalescer?.due, !group.isTimerSet else { return }
         group.isTimerSet = true
-        self.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(max(0, due - self.nanoseconds))) {
+        let now = self.nanoseconds
+        // A rate may ask for years; the timer looks again after an hour.
+        let wait = due > now ? min(due - now, 3_600_000_000_000) : 0
+        self.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(wait)) {
             group.isTimerSet = false
             guard let due = group.coalescer?.due, let position = self.position, !group.members.isEmpty else { return }
             if due > self.nanoseconds { return self.scheduleGauges(of: group) }
