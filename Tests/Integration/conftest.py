@@ -5,6 +5,7 @@ database    a fresh empty database in it
 installed   a fresh database with the schema jobfeed and the reference tables (feed "jobs")
 gateway     a running `jobfeed-server serve` on `installed`
 gateways    starts further ones: gateways(database, heartbeat_seconds=1)
+house       a database with feed "jobs" and a gateway that the tests of a module share; each brings its own users
 
 Set JOBFEED_SERVER to the path of a jobfeed-server binary to install and to serve with it; without it the SQL files are
 installed as they are and .build/debug/jobfeed-server serves.
@@ -87,6 +88,23 @@ class Postgres:
         self.port = port
         self.names = itertools.count(1)
 
+    def run(self, program, *arguments):
+        account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        subprocess.run(
+            [os.path.join(binaries(), program), "-D", os.path.join(self.directory, "data"), *arguments],
+            cwd=self.directory, check=True, stdout=subprocess.DEVNULL, **account,
+        )
+
+    def start(self):
+        settings = (
+            f"-p {self.port} -k {self.directory} -c listen_addresses=127.0.0.1 -c max_connections=200"
+            " -c fsync=off -c full_page_writes=off -c track_commit_timestamp=on"
+        )
+        self.run("pg_ctl", "-o", settings, "-l", os.path.join(self.directory, "log"), "-w", "start")
+
+    def stop(self, mode):
+        self.run("pg_ctl", "-m", mode, "-w", "stop")
+
     def dsn(self, dbname="postgres", user="postgres"):
         return f"postgresql://{user}@127.0.0.1:{self.port}/{dbname}"
 
@@ -126,36 +144,30 @@ class Database:
             connection.close()
 
 
-@pytest.fixture(scope="session")
-def postgres():
+@contextlib.contextmanager
+def private_cluster():
+    """A cluster that runs when it is handed out and is deleted afterwards."""
     directory = tempfile.mkdtemp(prefix="jobfeed-test-")
-    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    if account:
-        shutil.chown(directory, "postgres", "postgres")
-    data = os.path.join(directory, "data")
-
-    def run(program, *arguments):
-        subprocess.run(
-            [os.path.join(binaries(), program), *arguments],
-            cwd=directory, check=True, stdout=subprocess.DEVNULL, **account,
-        )
-
     try:
-        run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
-        port = free_port()
-        settings = (
-            f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c max_connections=200"
-            " -c fsync=off -c full_page_writes=off -c track_commit_timestamp=on"
-        )
-        run("pg_ctl", "-D", data, "-o", settings, "-l", os.path.join(directory, "log"), "-w", "start")
+        if os.geteuid() == 0:
+            shutil.chown(directory, "postgres", "postgres")
+        cluster = Postgres(directory, free_port())
+        cluster.run("initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
+        cluster.start()
         try:
-            cluster = Postgres(directory, port)
             cluster.execute(LOGIN_ROLES)
             yield cluster
         finally:
-            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            with contextlib.suppress(subprocess.CalledProcessError):
+                cluster.stop("immediate")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    with private_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
@@ -273,3 +285,45 @@ def gateways(tmp_path):
 @pytest.fixture
 def gateway(installed, gateways):
     return gateways(installed)
+
+
+class House:
+    """A database and a gateway for several tests, who keep apart by their users' names."""
+
+    def __init__(self, database, gateway):
+        self.database, self.gateway = database, gateway
+        self.writer = database.connect()
+        self.names = itertools.count(1)
+
+    def user(self):
+        return f"somebody{next(self.names)}"
+
+    def client(self, user, access="account", **options):
+        return self.gateway.client(user, access, **options)
+
+    def thread(self, author):
+        return self.one("insert into thread (title, author) values ('t', %s) returning id", author)
+
+    def job(self, thread, **columns):
+        columns = {"assigned_to": thread, "path": "/x", **columns}
+        places = ", ".join(["%s"] * len(columns))
+        return self.one(f"insert into job ({', '.join(columns)}) values ({places}) returning id", *columns.values())
+
+    def run(self, statement, *parameters):
+        # Without parameters % is what it is in SQL.
+        return self.writer.execute(statement, parameters or None)
+
+    def one(self, statement, *parameters):
+        return self.run(statement, *parameters).fetchone()[0]
+
+
+@pytest.fixture(scope="module")
+def house(postgres, installed_template, tmp_path_factory):
+    with postgres.fresh_database(installed_template) as database:
+        gateway = Gateway(database.dsn(), tmp_path_factory.mktemp("house"), {"heartbeat_seconds": 1})
+        gateway.start().wait_ready()
+        yield House(database, gateway)
+        code = gateway.process.poll()
+        gateway.kill()
+        database.close()
+        assert code is None, f"the gateway died with {code}: {gateway.stderr[-2000:]}"

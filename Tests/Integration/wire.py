@@ -223,7 +223,7 @@ class Client:
         self.frames = []
         self.unmatched = []  # answers that belong to no subscription
         self.problems = []
-        self.close_code = self.close_reason = None
+        self.close_code = self.close_reason = self.closed_at = None
         self.closing = set()
         self.changed = threading.Condition()
         headers, protocols = {}, ["jobfeed.v1"]
@@ -260,6 +260,7 @@ class Client:
             with self.changed:
                 self.close_code = self.socket.close_code or 1006
                 self.close_reason = self.socket.close_reason
+                self.closed_at = time.monotonic()
                 self.changed.notify_all()
 
     def receive(self, message):
@@ -285,12 +286,14 @@ class Client:
                 raise Violation(f"a frame for {frame['id']!r}, which is not open: {message[:300]}")
             subscription.receive(frame)
             return
-        if kind == "error" and frame.get("id") in self.subscriptions and frame["code"] != "duplicate_id":
-            subscription = self.subscriptions[frame["id"]]
+        subscription = self.subscriptions.get(frame.get("id"))
+        is_open = subscription is not None and subscription.state != "closed"
+        if kind == "error" and is_open and frame["code"] != "duplicate_id":
             subscription.error = frame
             subscription.state = "closed"
             return
-        self.unmatched.append(frame)
+        if kind not in ("welcome", "heartbeat"):
+            self.unmatched.append(frame)
 
     # Writing
 

@@ -7,7 +7,6 @@ import Darwin
 /// Sleeps on a thread of our own.
 enum ThreadSleep {
     static func milliseconds(_ milliseconds: Int) {
-        var time = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
-        nanosleep(&time, nil)
+        usleep(UInt32(clamping: milliseconds * 1000))
     }
 }
