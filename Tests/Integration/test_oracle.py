@@ -293,7 +293,7 @@ class Run:
             person.subscribe()
         for person in self.people:
             person.live()
-        self.resumes = 0
+        self.resumes = self.terminated = 0
         self.compared = 0
 
     def setup(self):
@@ -362,6 +362,11 @@ class Run:
     def chaos(self, until):
         while time.monotonic() < until:
             time.sleep(self.random.random() * 0.15)
+            if self.random.random() < 0.04:
+                # A node loses its listener or its reader.
+                self.terminated += self.connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+                    " and application_name like %s", [f"jobfeed/%/{self.random.choice(['listen', 'read'])}"]).rowcount
             person = self.random.choice(self.people)
             person.move()
             self.resumes += len(person.subscriptions)
@@ -515,7 +520,7 @@ def run(database, gateways, seconds, sabotage=None):
         raise AssertionError(f"JOBFEED_SEED={seed}: {failure}") from failure
     finally:
         started.close()
-    print(f"seed {seed}: {dict(started.done)}, {started.resumes} resumes, {started.compared} quiet points,"
+    print(f"seed {seed}: {dict(started.done)}, {started.resumes} resumes, {started.terminated} backends terminated, {started.compared} quiet points,"
           f" {transitions} transitions, {received} values")
     return started, transitions, received
 

@@ -191,11 +191,17 @@ def test_killed_and_started_again(installed, gateways):
         wanted += loop(writer, 1, 9)
         client.wait(lambda: len(statuses(held)) >= len(wanted), "the transitions")
         assert statuses(held) == wanted
-    # The rows of the dead are gone.
+    client.close()
+
+
+def test_rows_of_dead_nodes_are_removed(installed, gateways):
+    writer = installed.connect()
+    for _ in range(2):
+        gateways(installed).kill()
+    gateways(installed)
     nodes = writer.execute("select count(*) from jobfeed.node n where not exists (select from pg_stat_activity a"
                            " where a.pid = n.pid)").fetchone()
     assert nodes == (0,)
-    client.close()
 
 
 @pytest.mark.parametrize("purpose", ["listen", "read", "snapshot", "%"])
