@@ -57,7 +57,7 @@ struct BatchAssembler {
                     FROM \(wanted.from) JOIN \(SQLText.table(hop.schema, hop.table)) t ON \(wanted.on)) x
                 """
             for key in keys { owners.learn(hop: number, key: key, next: nil) }
-            let result = try self.connection.query(sql, wanted.parameters)
+            let result = try self.connection.queryCached(sql, wanted.parameters)
             for row in 0..<result.rowCount {
                 guard let found = result.bytes(row, 0).flatMap({ Row(json: $0) }), let key = found.keyText(hop.to)
                 else {
@@ -96,7 +96,7 @@ struct BatchAssembler {
                     FROM \(wanted.from), \(OwnerPath.joins(of: self.feed, upTo: hop)) WHERE \(wanted.on)
                     LIMIT \(LogReader.maximumMoved + 1)) x
                 """
-            let result = try self.connection.query(sql, wanted.parameters)
+            let result = try self.connection.queryCached(sql, wanted.parameters)
             if result.rowCount > LogReader.maximumMoved { throw LogReader.Failure.tooLarge }
             for number in 0..<result.rowCount {
                 guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }),
@@ -144,7 +144,7 @@ struct BatchAssembler {
                 SELECT \(SQLText.list(self.feed.columns.map(\.name), of: "j"))
                 FROM \(wanted.from) JOIN \(SQLText.table(self.feed.schema, self.feed.table)) j ON \(wanted.on)) x
             """
-        let result = try self.connection.query(sql, wanted.parameters)
+        let result = try self.connection.queryCached(sql, wanted.parameters)
         var rows: [ByteText: Row] = [:]
         for number in 0..<result.rowCount {
             guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }), let key = row.keyText(self.feed.key)

@@ -124,9 +124,9 @@ enum Catalog {
         return feeds
     }
 
-    /// What ``revisions`` of these feeds would give.
-    static func revisions(of feeds: [String: FeedDefinition]) -> String {
-        feeds.values.map { "\($0.name):\($0.revision)" }.sorted().joined(separator: ",")
+    /// What ``revisionsSQL`` gives for these feeds.
+    private static func revisions(of feeds: [String: FeedDefinition]) -> String {
+        feeds.values.sorted { $0.name < $1.name }.map { "\($0.name):\($0.revision)" }.joined(separator: ",")
     }
 
     /// Another text after each `jobfeed.attach` and each change of the table's columns. `f` is a row of `jobfeed.feed`.
@@ -135,9 +135,17 @@ enum Catalog {
          FROM pg_attribute a WHERE a.attrelid = f.relation AND a.attnum > 0 AND NOT a.attisdropped)
         """
 
-    /// A scalar subquery that tells whether a feed was attached, detached or changed.
-    static let revisionsSQL = """
-        (SELECT coalesce(string_agg(f.name || ':' || \(Catalog.revisionSQL), ',' ORDER BY f.name COLLATE "C"), '')
-         FROM jobfeed.feed f JOIN pg_class ON pg_class.oid = f.relation)
+    /// Reads the feeds again, if one was attached, detached or altered.
+    static func reload(
+        _ connection: Connection,
+        unlessStill feeds: [String: FeedDefinition]
+    ) throws -> [String: FeedDefinition]? {
+        let now = try connection.queryCached(self.revisionsSQL).string(0, 0)
+        return now == self.revisions(of: feeds) ? nil : try self.load(connection)
+    }
+
+    private static let revisionsSQL = """
+        SELECT coalesce(string_agg(f.name || ':' || \(Catalog.revisionSQL), ',' ORDER BY f.name COLLATE "C"), '')
+        FROM jobfeed.feed f JOIN pg_class ON pg_class.oid = f.relation
         """
 }

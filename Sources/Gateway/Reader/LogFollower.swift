@@ -8,8 +8,11 @@ struct LogFollower {
     private var catalog: [String: FeedDefinition] = [:]
     /// Keys of these feeds do not cast to their columns' types any more; they are compared as texts.
     private var comparedAsText: Set<String> = []
-    /// Feeds that turned out not to fit their tables, and that subscribers do not know of yet.
-    private var newlyBroken: Set<String> = []
+    /// What subscribers are not told yet: feeds that are others now, and a catalog that says which.
+    private var unannounced: (resets: [String: ResetReason], catalog: Bool) = ([:], false)
+    /// `Step.stamp` of the log reader when the catalog was last looked at, and when that was.
+    private var stamp = ""
+    private var columnsChecked: ContinuousClock.Instant? = nil
 
     /// Checks after a connect that this is still the same history.
     /// - Returns: a step that starts a new history, when it is another one.
@@ -44,12 +47,15 @@ struct LogFollower {
         guard let epoch = self.epoch, let start = self.snapshot else {
             preconditionFailure("LogFollower.next before begin")
         }
+        var hasRetried = false
         while true {
             let read = try LogReader.read(connection, since: start)
-            var step = Step(epoch: epoch, end: read.snapshot, readAt: read.readAt)
-            if read.revisions != Catalog.revisions(of: self.catalog) {
-                try self.reloadCatalog(connection, &step)
+            if read.stamp != self.stamp || hasRetried || self.isColumnCheckDue || !self.fits(read.records) {
+                try self.refreshCatalog(connection, stamp: read.stamp)
             }
+            var step = Step(epoch: epoch, end: read.snapshot, readAt: read.readAt)
+            step.resets = self.unannounced.resets
+            if self.unannounced.catalog { step.catalog = self.catalog }
             if read.isTooLarge {
                 for feed in self.catalog.keys where step.resets[feed] == nil { step.resets[feed] = .overflow }
             }
@@ -63,20 +69,54 @@ struct LogFollower {
                 try connection.execute("ROLLBACK")
                 continue
             } catch let error as BrokenFeed {
-                // Only this feed stops, until it is attached again.
-                self.catalog[error.feed]?.problem = error.message
-                self.newlyBroken.insert(error.feed)
                 try connection.execute("ROLLBACK")
+                // Perhaps it was altered a moment ago. If not, only this feed stops, until it is attached again.
+                if hasRetried {
+                    self.catalog[error.feed]?.problem = error.message
+                    self.unannounced.resets[error.feed] = .schema
+                    self.unannounced.catalog = true
+                }
+                hasRetried = true
                 continue
             }
-            if !self.newlyBroken.isEmpty {
-                for name in self.newlyBroken { step.resets[name] = .schema }
-                step.catalog = self.catalog
-                self.newlyBroken = []
-            }
+            self.unannounced = ([:], false)
             self.snapshot = read.snapshot
             return step
         }
+    }
+
+    // MARK: Catalog
+
+    /// Columns are altered without a trace in `jobfeed.feed`, so they are compared now and then …
+    private var isColumnCheckDue: Bool {
+        self.columnsChecked.map { .now - $0 > .seconds(1) } ?? true
+    }
+
+    /// … and at once when a row has other columns than it should.
+    private func fits(_ records: [String: [LogRecord]]) -> Bool {
+        records.allSatisfy { name, records in
+            guard let columns = self.catalog[name]?.columns else { return true }
+            let names = Set(columns.map(\.name))
+            return records.allSatisfy { record in
+                guard let row = record.row, record.operation != .ownerPath else { return true }
+                let isWhole = record.operation != .update
+                return row.values.keys.allSatisfy(names.contains) && (!isWhole || row.values.count == names.count)
+            }
+        }
+    }
+
+    private mutating func refreshCatalog(_ connection: Connection, stamp: String) throws {
+        if let fresh = try Catalog.reload(connection, unlessStill: self.catalog) {
+            for name in Set(fresh.keys).union(self.catalog.keys)
+            where self.catalog[name]?.revision != fresh[name]?.revision {
+                self.unannounced.resets[name] = .schema
+            }
+            self.unannounced.catalog = true
+            self.catalog = fresh
+            self.comparedAsText = []
+        }
+        self.stamp = stamp
+        self.columnsChecked = .now
     }
 
     private func append(
@@ -107,15 +147,6 @@ struct LogFollower {
                     + "the operator has to run jobfeed.attach again"
             )
         }
-    }
-
-    private mutating func reloadCatalog(_ connection: Connection, _ step: inout Step) throws {
-        let fresh = try Catalog.load(connection)
-        for (name, feed) in fresh where self.catalog[name]?.revision != feed.revision { step.resets[name] = .schema }
-        for name in self.catalog.keys where fresh[name] == nil { step.resets[name] = .schema }
-        self.catalog = fresh
-        self.comparedAsText = []
-        step.catalog = fresh
     }
 }
 

@@ -19,7 +19,8 @@ struct LogReader {
         let snapshot: Snapshot
         /// Microseconds since 1970, by the clock of the database: a moment before the snapshot was taken.
         let readAt: Int64
-        let revisions: String
+        /// Another one after each `jobfeed.attach` and `jobfeed.detach`.
+        let stamp: String
         var records: [String: [LogRecord]]
         var isTooLarge: Bool
     }
@@ -29,7 +30,8 @@ struct LogReader {
     /// Two branches and a union: with `OR` or `IN (SELECT …)` the planner may read the whole log.
     private static func sql(filter: String, limit: Int) -> String {
         """
-        SELECT pg_current_snapshot()::text, \(Catalog.revisionsSQL),
+        SELECT pg_current_snapshot()::text,
+               (SELECT coalesce(string_agg(xmin::text, ',' ORDER BY name), '') FROM jobfeed.feed),
                (extract(epoch FROM statement_timestamp()) * 1000000)::bigint,
                c.seq, c.xid, c.feed, c.op, c.key, c.hop, (extract(epoch FROM c.at) * 1000000)::bigint, c.row, c.before
         FROM (SELECT 1) AS always LEFT JOIN (
@@ -45,7 +47,7 @@ struct LogReader {
     /// To be run once on a connection that ``read(since:)`` is called with.
     static func prepare(_ connection: Connection) throws {
         // The planner cannot know how little lies behind a snapshot; a sequential scan is never right here.
-        try connection.execute("SET enable_seqscan = off; SET jit = off")
+        try connection.execute("SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan")
         try connection.prepare("jobfeed_read", self.sql(filter: "", limit: self.maximumRecords))
     }
 
@@ -90,7 +92,7 @@ struct LogReader {
         return Step(
             snapshot: snapshot,
             readAt: result.int64(0, 2) ?? 0,
-            revisions: result.string(0, 1) ?? "",
+            stamp: result.string(0, 1) ?? "",
             records: records,
             isTooLarge: result.rowCount > limit
         )
