@@ -54,7 +54,11 @@ extension Change {
         }
         var changes: [(seq: Int64, change: Change)] = []
         changes.reserveCapacity(records.count)
-        for (key, row) in moved where byKey[key] == nil {
+        // By length, then by text: numbers in their order, and the same order on every node.
+        let unchanged = moved.filter { byKey[$0.key] == nil }.sorted {
+            ($0.key.string.utf8.count, $0.key.string) < ($1.key.string.utf8.count, $1.key.string)
+        }
+        for (key, row) in unchanged {
             let before = owners.ownerAtStart { row[$0] }
             let after = owners.ownerAtEnd { row[$0] }
             if before != after {

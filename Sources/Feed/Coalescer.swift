@@ -29,11 +29,17 @@ package struct Coalescer: Sendable {
     /// - Parameter now: nanoseconds on any clock that does not go back.
     /// - Returns: what is to be sent now.
     package mutating func pass(_ steps: [Step], in view: View, now: Int64) -> [Step] {
-        if steps.allSatisfy({ Self.isGauge($0.delta, of: view.feed) }) {
-            for step in steps { self.hold(step, in: view) }
-            return self.due.map { $0 <= now } ?? false ? self.flush(now: now) : []
+        var passed: [Step] = []
+        for step in steps {
+            if Self.isGauge(step.delta, of: view.feed) {
+                self.hold(step, in: view)
+            } else {
+                passed += self.flush(now: now)
+                passed.append(step)
+            }
         }
-        return self.flush(now: now) + steps
+        let isDue = self.due.map { $0 <= now } ?? false
+        return isDue || !passed.isEmpty ? passed + self.flush(now: now) : []
     }
 
     package mutating func flush(now: Int64) -> [Step] {

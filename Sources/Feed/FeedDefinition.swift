@@ -103,6 +103,8 @@ package struct FeedDefinition: Sendable, Equatable {
 /// How values of a column compare; decided by the catalog.
 package enum ColumnType: Sendable, Equatable {
     case text
+    /// `character(n)`: spaces at the end mean nothing.
+    case paddedText
     case number
     case boolean
     case uuid
@@ -122,7 +124,8 @@ package enum ColumnType: Sendable, Equatable {
         }
         let base = typeName.split(separator: "(").first.map(String.init) ?? typeName
         switch base {
-        case "text", "character varying", "character", "name", "citext": self = .text
+        case "text", "character varying", "name", "citext": self = .text
+        case "character": self = .paddedText
         case "smallint", "integer", "bigint", "numeric", "real", "double precision", "oid", "xid8": self = .number
         case "boolean": self = .boolean
         case "uuid": self = .uuid

@@ -104,6 +104,7 @@ package struct FilterParser: Sendable {
                     message: "column \"\(column.name)\" is \(column.typeName), which only eq, neq, in and is can test"
                 )
             }
+            try self.checkIsScalar(column)
             try self.check(value, type: type, column: column)
             return .compare(comparison, literal: value)
         case "in":
@@ -112,6 +113,7 @@ package struct FilterParser: Sendable {
                     message: "column \"\(column.name)\" is \(column.typeName); use \(column.name)->>key=in.(…)"
                 )
             }
+            try self.checkIsScalar(column)
             let list = try Self.list(value)
             for item in list { try self.check(item, type: type, column: column) }
             return .isIn(list)
@@ -143,6 +145,12 @@ package struct FilterParser: Sendable {
             message: "unknown operator \"\(name)\"" + Self.hint(for: name, among: Self.operators)
                 + " Operators are \(Self.operatorList), each after an optional \"not.\""
         )
+    }
+
+    /// Arrays travel as JSON, which no literal of SQL equals.
+    private func checkIsScalar(_ column: FeedDefinition.Column) throws(FilterError) {
+        guard column.typeName.hasSuffix("[]") else { return }
+        throw FilterError(message: "column \"\(column.name)\" is \(column.typeName); only is.null can test arrays")
     }
 
     private func check(_ literal: String, type: ColumnType, column: FeedDefinition.Column) throws(FilterError) {

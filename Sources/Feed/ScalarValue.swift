@@ -11,6 +11,9 @@ enum ScalarValue: Equatable, Sendable {
     init?(literal: String, type: ColumnType) {
         switch type {
         case .text, .json, .other: self = .text(literal)
+        case .paddedText:
+            let padding = literal.unicodeScalars.reversed().prefix { $0 == " " }.count
+            self = .text(String(literal.unicodeScalars.dropLast(padding)))
         case .number:
             guard let number = ExactNumber(literal) else { return nil }
             self = .number(number)
@@ -73,13 +76,19 @@ struct ExactNumber: Equatable, Sendable {
     /// Where the decimal point stands, counted from before the first digit.
     private let exponent: Int
     private let isInfinite: Bool
+    /// Equal to itself and above all others, as Postgres orders it.
+    private let isNaN: Bool
 
     init?(_ text: String) {
         var rest = Substring(text)
         var negative = false
         if rest.first == "-" || rest.first == "+" { negative = rest.removeFirst() == "-" }
         if ["infinity", "inf"].contains(rest.lowercased()) {
-            (self.negative, self.digits, self.exponent, self.isInfinite) = (negative, [], 0, true)
+            (self.negative, self.digits, self.exponent, self.isInfinite, self.isNaN) = (negative, [], 0, true, false)
+            return
+        }
+        if text.lowercased() == "nan" {
+            (self.negative, self.digits, self.exponent, self.isInfinite, self.isNaN) = (false, [], 0, false, true)
             return
         }
         var exponent = 0
@@ -109,9 +118,11 @@ struct ExactNumber: Equatable, Sendable {
         self.exponent = digits.isEmpty ? 0 : places
         self.negative = negative && !digits.isEmpty
         self.isInfinite = false
+        self.isNaN = false
     }
 
     func compare(_ other: ExactNumber) -> Int {
+        if self.isNaN || other.isNaN { return self.isNaN == other.isNaN ? 0 : self.isNaN ? 1 : -1 }
         if self.negative != other.negative { return self.negative ? -1 : 1 }
         let magnitude = self.compareMagnitude(other)
         return self.negative ? -magnitude : magnitude
@@ -137,7 +148,8 @@ enum Instant {
     static func microseconds(_ text: String) -> Int64? {
         if text == "infinity" { return .max }
         if text == "-infinity" { return .min }
-        var rest = Substring(text)
+        let isBeforeChrist = text.hasSuffix(" BC")
+        var rest = text.dropLast(isBeforeChrist ? 3 : 0)
         func digits(_ range: ClosedRange<Int>) -> Int64? {
             let run = rest.prefix { $0.isASCII && $0.isNumber }
             guard range.contains(run.count), let value = Int64(run) else { return nil }
@@ -149,9 +161,12 @@ enum Instant {
             rest.removeFirst()
             return true
         }
-        guard let year = digits(4...6), take("-"), let month = digits(2...2), take("-"), let day = digits(2...2),
-            (1...12).contains(month), (1...Self.days(in: month, of: year)).contains(day)
+        guard let shown = digits(4...6), take("-"), let month = digits(2...2), take("-"), let day = digits(2...2),
+            (1...12).contains(month)
         else { return nil }
+        // There is no year 0: 1 BC comes before 1.
+        let year = isBeforeChrist ? 1 - shown : shown
+        guard (1...Self.days(in: month, of: year)).contains(day) else { return nil }
         let days = Self.daysSinceEpoch(year: year, month: month, day: day)
         // The last years that Postgres has do not fit into 64 bits of microseconds since 1970.
         var micros = min(days, Int64.max / 86_400_000_000 - 2) * 86_400_000_000

@@ -92,9 +92,4 @@ package struct View: Sendable, Equatable {
     private func changedColumns(of change: Change) -> [String] {
         self.columns.filter { change.old[$0] != nil && change.row[$0] != nil }
     }
-
-    /// Columns of which an entering row's value must be known, whatever the log left out.
-    package func missingColumns(of row: Row) -> [String] {
-        self.columns.filter { row[$0] == nil }
-    }
 }

@@ -103,6 +103,9 @@ package struct DatabaseCheck: Sendable {
         if let state = error.sqlState {
             return state.hasPrefix("57P") || state.hasPrefix("53") || state.hasPrefix("08")
         }
-        return error.kind == .connection
+        // libpq 15 has no SQLSTATE for a refused login, only the server's words; these pass by themselves.
+        let passing = ["starting up", "shutting down", "recovery", "too many", "remaining connection slots"]
+        let isRefusal = error.message.contains("FATAL:") && !passing.contains(where: error.message.contains)
+        return error.kind == .connection && !isRefusal
     }
 }

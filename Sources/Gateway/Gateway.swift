@@ -113,7 +113,11 @@ package struct Gateway {
     /// Whoever connects finds the feeds known.
     private static func waitForFirstRead(_ health: ReaderHealth, timeout: Duration) async throws {
         let deadline = ContinuousClock.now + timeout
-        while health.status.lastRead == nil, ContinuousClock.now < deadline {
+        while health.status.lastRead == nil {
+            guard ContinuousClock.now < deadline else {
+                let message = health.status.lastError ?? "the log could not be read in time"
+                throw DatabaseCheck.Failure.unavailable(PostgresError(kind: .connection, message: message))
+            }
             try await Task.sleep(for: .milliseconds(10))
         }
     }

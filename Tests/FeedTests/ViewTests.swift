@@ -370,7 +370,6 @@ import Testing
             to: "alice"
         )
         #expect(try Self.view(.account).delta(for: change) == .update(columns: ["status"]))
-        #expect(try Self.view(.account, columns: ["path"]).missingColumns(of: change.row) == ["path"])
     }
 
     @Test func withoutAnOwnerColumnAccountsSeeNothing() throws {

@@ -304,3 +304,17 @@ def test_truncate_of_one_partition(gateway, installed):
         assert set(held.rows) == {"1,1", "2,2"}
         run(writer, "truncate parted_1")
         settles(alice, held, lambda: visible(writer, "alice", table="parted", key=key), timeout=6)
+
+
+def test_a_column_added_later_is_hidden_until_it_is_granted(gateway, installed):
+    writer = installed.connect()
+    thread = new_thread(writer)
+    with gateway.client() as alice:
+        held = alice.subscribe()
+        run(writer, "alter table job add internal_note text default 'secret'")
+        run(writer, "insert into job (assigned_to, path) values (%s, '/n')", [thread])
+        settles(alice, held, lambda: visible(writer, "alice"))
+        assert all("internal_note" not in row for row in held.rows.values())
+        run(writer, "grant select (internal_note) on job to jobfeed_account")
+        settles(alice, held, lambda: visible(writer, "alice"))
+        assert all(row["internal_note"] == "secret" for row in held.rows.values())

@@ -13,12 +13,12 @@ package struct Identity: Sendable, Equatable {
     package init(user: String, access: Access, expiresAt: Double) {
         self.user = user
         self.access = access
-        self.expiresAt = expiresAt
+        // A year of five digits and more is nobody's business, and must not overflow.
+        self.expiresAt = min(max(expiresAt, 0), 253_402_300_799)
     }
 
     var expiresAtText: String {
-        // A year of five digits and more is nobody's business; it must not overflow either.
-        let seconds = Int64(min(max(self.expiresAt, 0), 253_402_300_799))
+        let seconds = Int64(self.expiresAt)
         return String(Timestamp.iso8601(micros: seconds * 1_000_000).prefix(19)) + "Z"
     }
 }

@@ -43,6 +43,12 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                         }
                     }
                 },
+                malformed: { head in
+                    let problem =
+                        head.headers["sec-websocket-version"] == ["13"]
+                        ? Problem.badRequest("send one Sec-WebSocket-Key") : Problem.upgradeRequired
+                    decision.value = .refused(problem)
+                },
                 install: { channel, _ in
                     channel.eventLoop.makeCompletedFuture {
                         guard case .accepted(let accepted) = decision.value else {

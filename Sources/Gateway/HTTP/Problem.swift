@@ -12,6 +12,12 @@ struct Problem: Error, Equatable {
         Problem(status: .badRequest, code: .invalidField, detail: detail)
     }
 
+    static let upgradeRequired = Problem(
+        status: .upgradeRequired,
+        code: .invalidField,
+        detail: "open a WebSocket of version 13 here, as the first request of its connection"
+    )
+
     var headers: HTTPFields {
         var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]
         // RFC 6750 §3
@@ -19,7 +25,11 @@ struct Problem: Error, Equatable {
             headers[.wwwAuthenticate] = "Bearer realm=\"jobfeed\", error=\"invalid_token\""
         }
         // RFC 9110 §15.5.22
-        if self.status == .upgradeRequired { headers[.upgrade] = "websocket" }
+        if self.status == .upgradeRequired {
+            headers[.upgrade] = "websocket"
+            // RFC 6455 §4.4
+            headers[.secWebSocketVersion] = "13"
+        }
         return headers
     }
 

@@ -22,13 +22,7 @@ struct Routes: Sendable {
         router.get("/v1/feed") { request, _ in
             // Browsers do not show why an upgrade was refused; asking again without one tells.
             if let problem = await self.tokenProblem(request) { return Self.response(problem) }
-            return Self.response(
-                Problem(
-                    status: .upgradeRequired,
-                    code: .invalidField,
-                    detail: "open a WebSocket here, as the first request of its connection"
-                )
-            )
+            return Self.response(.upgradeRequired)
         }
         if let demoTokens {
             router.get("/demo/tokens") { _, _ in Self.json(try await demoTokens()) }

@@ -63,10 +63,11 @@ enum FrameEncoder {
             writer.member("key", change.key.string)
             self.write(change.row, "set", columns, to: &writer)
         case .leave(let reason, let columns):
+            // By filter it carries its cause, even when that is in no column of the view.
             writer.member("op", "leave")
             writer.member("key", change.key.string)
             writer.member("reason", reason.rawValue)
-            if !columns.isEmpty { self.write(change.row, "set", columns, to: &writer) }
+            if reason == .filter { self.write(change.row, "set", columns, to: &writer) }
         }
         writer.endObject()
         return writer.bytes

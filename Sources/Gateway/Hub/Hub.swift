@@ -28,10 +28,4 @@ final class Hub: Sendable {
     func shard(of loop: any EventLoop) -> NIOLoopBound<Shard>? {
         self.shards.first { $0.loop === loop }?.shard
     }
-
-    func forEachShard(_ body: @escaping @Sendable (Shard) -> Void) {
-        for (loop, shard, _) in self.shards {
-            loop.execute { body(shard.value) }
-        }
-    }
 }

@@ -1,4 +1,5 @@
 import Feed
+import JobFeedProtocol
 import NIOCore
 import WebSocketTransport
 
@@ -90,7 +91,8 @@ final class Shard {
                 guard step.batches.contains(where: { $0.feed.name == subscription.view.feed.name }) else { continue }
                 buffered.append(step)
                 subscription.state = .loading(buffered: buffered)
-                if buffered.count > Self.maximumBuffered { subscription.session?.tooSlow() }
+                // The database is slow, not the client: it asks again, from where the database is then.
+                if buffered.count > Self.maximumBuffered { subscription.session?.reload(subscription) }
             case .ahead(let snapshot):
                 self.deliver(step, to: subscription, holding: snapshot)
                 self.join(subscription, snapshot, at: step.end)
@@ -176,9 +178,21 @@ final class Shard {
                     subscription.id,
                     cursor
                 )
-                : FrameEncoder.changes(id: subscription.id, cursor: cursor, deltas: deltas, view: subscription.view)
+                : FrameEncoder.changes(
+                    id: subscription.id,
+                    cursor: cursor,
+                    deltas: Self.coalesced(deltas, for: subscription),
+                    view: subscription.view
+                )
             self.send(frames, to: subscription)
         }
+    }
+
+    /// Many updates of a gauge in one step are one for whoever asked for a maximum rate.
+    private static func coalesced(_ steps: [Coalescer.Step], for subscription: Subscription) -> [Coalescer.Step] {
+        guard let rate = subscription.request.maxRate else { return steps }
+        var coalescer = Coalescer(maximumRate: rate)
+        return coalescer.pass(steps, in: subscription.view, now: 0)
     }
 
     private static func countFrames(

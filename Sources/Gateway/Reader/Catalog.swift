@@ -5,8 +5,8 @@ import LibPQ
 /// Reads the feeds that are attached, with the columns of their tables.
 enum Catalog {
     /// All feeds in one JSON text each; the catalogs are asked with `search_path = pg_catalog`, so type names are qualified.
-    private static let sql = """
-        SELECT jsonb_build_object(
+    private static let definition = """
+        jsonb_build_object(
             'name', f.name, 'schema', f.schema_name, 'table', f.table_name, 'key', to_jsonb(f.key), 'status', f.status,
             'hops', (
                 SELECT coalesce(jsonb_agg(hop || jsonb_build_object('to_types', (
@@ -22,8 +22,13 @@ enum Catalog {
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
                 WHERE a.attname = f.owner_column AND a.attrelid = CASE WHEN f.hops = '[]' THEN f.relation
                     ELSE to_regclass(format('%I.%I', f.hops -> -1 ->> 'schema', f.hops -> -1 ->> 'table')) END),
-            'hidden', to_jsonb(f.hidden), 'quiet', to_jsonb(f.quiet), 'gauges', to_jsonb(f.gauges),
-            'order_column', f.order_column, 'since', f.since::text, 'revision', \(Catalog.revisionSQL),
+            'hidden', (
+                SELECT coalesce(jsonb_agg(a.attname), '[]') FROM pg_attribute a
+                WHERE a.attrelid = f.relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.attname = ANY (f.hidden)
+                    OR f.owner_column IS NOT NULL
+                        AND NOT has_column_privilege('jobfeed_account', f.relation, a.attnum, 'SELECT'))), 'quiet', to_jsonb(f.quiet), 'gauges', to_jsonb(f.gauges),
+            'order_column', f.order_column, 'since', f.since::text,
+            'version', f.xmin::text,
             'columns', (
                 SELECT jsonb_agg(jsonb_build_object(
                     'name', a.attname, 'type', format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL),
@@ -31,9 +36,14 @@ enum Catalog {
                                WHERE e.enumtypid = coalesce(nullif(t.typbasetype, 0), t.oid))) ORDER BY a.attnum)
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
                 WHERE a.attrelid = f.relation AND a.attnum > 0 AND NOT a.attisdropped)
-            )::text
-        FROM jobfeed.feed f JOIN pg_class ON pg_class.oid = f.relation
-        ORDER BY f.name
+            )
+        """
+
+    private static let sql = """
+        SELECT (d.definition || jsonb_build_object('revision', md5(d.definition::text)))::text
+        FROM (SELECT f.name, \(definition) AS definition
+              FROM jobfeed.feed f JOIN pg_class ON pg_class.oid = f.relation) AS d
+        ORDER BY d.name
         """
 
     private struct Record: Decodable {
@@ -129,11 +139,9 @@ enum Catalog {
         feeds.values.sorted { $0.name < $1.name }.map { "\($0.name):\($0.revision)" }.joined(separator: ",")
     }
 
-    /// Another text after each `jobfeed.attach` and each change of the table's columns. `f` is a row of `jobfeed.feed`.
-    static let revisionSQL = """
-        (SELECT f.xmin::text || '-' || md5(string_agg(a.attnum || a.attname || a.atttypid, ',' ORDER BY a.attnum))
-         FROM pg_attribute a WHERE a.attrelid = f.relation AND a.attnum > 0 AND NOT a.attisdropped)
-        """
+    /// Another text after each `jobfeed.attach` and each change of the tables, their types and privileges.
+    /// `f` is a row of `jobfeed.feed`.
+    static let revisionSQL = "md5((\(definition))::text)"
 
     /// Reads the feeds again, if one was attached, detached or altered.
     static func reload(

@@ -31,13 +31,14 @@ struct LogFollower {
         }
         guard epoch != self.epoch else { return nil }
         let isFirst = self.epoch == nil
+        let before = self.catalog.keys
         self.catalog = try Catalog.load(connection)
         self.epoch = epoch
         self.snapshot = snapshot
         var step = Step(epoch: epoch, end: snapshot, readAt: result.int64(0, 2) ?? 0)
         step.catalog = self.catalog
         if !isFirst {
-            for feed in self.catalog.keys { step.resets[feed] = .epoch }
+            for feed in Set(before).union(self.catalog.keys) { step.resets[feed] = .epoch }
         }
         return step
     }
@@ -140,7 +141,8 @@ struct LogFollower {
             step.resets[feed.name] = .overflow
         } catch let error as PostgresError where error.isDataException && !assembler.asText {
             throw MismatchedKeys(feed: feed.name)
-        } catch let error as PostgresError where error.isSchemaMismatch {
+        } catch let error as PostgresError where error.kind == .server && error.sqlState?.hasPrefix("57") != true {
+            // Whatever the reason, it would be the same each time: the other feeds go on.
             throw BrokenFeed(
                 feed: feed.name,
                 message: "feed \(feed.name) does not fit its tables any more (\(error.message)); "
@@ -162,9 +164,6 @@ private struct BrokenFeed: Error {
 }
 
 extension PostgresError {
-    /// SQLSTATE class 42: a column or table that is not there, or may not be read.
-    var isSchemaMismatch: Bool { self.sqlState?.hasPrefix("42") ?? false }
-
     /// SQLSTATE class 22, such as an invalid text representation.
     var isDataException: Bool { self.sqlState?.hasPrefix("22") ?? false }
 }

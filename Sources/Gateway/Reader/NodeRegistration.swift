@@ -12,6 +12,8 @@ struct NodeRegistration {
             ON CONFLICT (node) DO UPDATE SET pid = excluded.pid, asleep = excluded.asleep, seen_at = excluded.seen_at
             """
         _ = try connection.query(sql, [self.node, String(self.pid)])
+        // Rows of nodes that were killed.
+        try connection.execute("DELETE FROM jobfeed.node WHERE pid NOT IN (SELECT pid FROM pg_stat_activity)")
     }
 
     func withdraw(_ connection: Connection) throws {

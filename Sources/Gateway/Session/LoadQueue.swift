@@ -1,10 +1,19 @@
 import DequeModule
 import JobFeedProtocol
+import Synchronization
 
 /// The snapshots that one session waits for: one at a time, so that a session holds one in memory and takes one place
 /// in the pool.
 struct LoadQueue {
+    /// Tells the pool's thread that nobody waits any more.
+    final class Ticket: Sendable {
+        private let flag = Atomic(false)
+        var isAbandoned: Bool { self.flag.load(ordering: .relaxed) }
+        func abandon() { self.flag.store(true, ordering: .relaxed) }
+    }
+
     struct Load {
+        let ticket = Ticket()
         let subscription: Subscription
         let resume: String?
         let isReset: Bool
@@ -37,23 +46,30 @@ struct LoadQueue {
     }
 
     private var waiting: Deque<Load> = []
-    private var isLoading = false
+    private var current: Load? = nil
 
     mutating func append(_ load: Load) {
+        // A subscription asks for one thing at a time; what it asked for before is of no use.
+        self.remove(load.subscription)
         self.waiting.append(load)
     }
 
+    mutating func remove(_ subscription: Subscription) {
+        self.waiting.removeAll { $0.subscription === subscription }
+        if let current, current.subscription === subscription { current.ticket.abandon() }
+    }
+
     mutating func startNext() -> Load? {
-        guard !self.isLoading else { return nil }
+        guard self.current == nil else { return nil }
         while let load = self.waiting.popFirst() {
             guard load.isCurrent else { continue }
-            self.isLoading = true
+            self.current = load
             return load
         }
         return nil
     }
 
     mutating func finished() {
-        self.isLoading = false
+        self.current = nil
     }
 }

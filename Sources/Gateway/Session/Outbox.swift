@@ -9,8 +9,8 @@ struct Outbox {
     private static let windowBytes = 256 << 10
     /// A reader that keeps up has no live frame waiting for so long.
     private static let patience = TimeAmount.seconds(3)
-    /// Whatever the reason, no connection holds more.
-    private static let maximumBytes = 32 << 20
+    /// Whatever the reason, no connection holds more; a larger batch comes again as a replay, which is bulk.
+    private static let maximumLiveBytes = 32 << 20
 
     private struct Waiting {
         let frame: OutboundFrame
@@ -19,17 +19,18 @@ struct Outbox {
     }
 
     private var waiting: Deque<Waiting> = []
-    private var bytes = 0
     /// Waiting bytes that are not part of a snapshot or a replay.
     private var liveBytes = 0
 
     var isEmpty: Bool { self.waiting.isEmpty }
 
     /// Whether the peer does not read as fast as its subscriptions change: more than `limit` bytes wait, and have for
-    /// longer than one large batch takes.
+    /// longer than one large batch takes. What waits behind a snapshot is not held against it: a socket that takes
+    /// nothing at all is closed by the connection itself.
     func isTooSlow(limit: Int, now: NIODeadline) -> Bool {
         guard let first = self.waiting.first else { return false }
-        return self.bytes > Self.maximumBytes || self.liveBytes > limit && now - first.since > Self.patience
+        if self.liveBytes > Self.maximumLiveBytes { return true }
+        return !first.isBulk && self.liveBytes > limit && now - first.since > Self.patience
     }
 
     mutating func send(
@@ -43,13 +44,11 @@ struct Outbox {
             return
         }
         self.waiting.append(Waiting(frame: frame, isBulk: isBulk, since: now))
-        self.bytes += frame.bytes.readableBytes
         if !isBulk { self.liveBytes += frame.bytes.readableBytes }
     }
 
     mutating func drain(to connection: WebSocketConnection) {
         while connection.queuedBytes < Self.windowBytes, let next = self.waiting.popFirst() {
-            self.bytes -= next.frame.bytes.readableBytes
             if !next.isBulk { self.liveBytes -= next.frame.bytes.readableBytes }
             connection.send(next.frame)
         }

@@ -17,6 +17,8 @@ extension Session {
             return
         }
         self.closeIfTooSlow(now: now)
+        // Errors count as a flood, not over a lifetime.
+        self.errors = max(0, self.errors - 1)
         if wallClockSeconds > identity.expiresAt + Self.expiryGrace { return self.close(.tokenExpired) }
         if let since = self.context.health.status.lostSince, .now - since > Self.databaseGrace {
             return self.close(.feedUnavailable)

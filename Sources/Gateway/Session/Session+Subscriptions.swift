@@ -7,22 +7,25 @@ import WebSocketTransport
 
 /// Subscriptions from their command to `live`, through resets, to their end.
 extension Session {
-    /// - Parameter isRetry: the reader was asked to look for the feed, and has had time to.
-    func subscribe(_ request: Subscribe, isRetry: Bool = false) {
+    /// - Parameter isAgain: the reader was asked to look for the feed, and has had time to.
+    func subscribe(_ request: Subscribe, isAgain: Bool = false) {
         guard let identity = self.identity else { return }
-        guard self.subscriptions[request.id] == nil else {
+        guard self.subscriptions[request.id] == nil, self.postponed[request.id] == nil else {
             return self.refuse(
                 id: request.id,
                 .duplicateID,
                 "\"\(request.id)\" is open already; unsubscribe it or use another id"
             )
         }
-        guard self.subscriptions.count < self.context.limits.subscriptions else {
+        guard self.subscriptions.count + self.postponed.count < self.context.limits.subscriptions else {
             return self.refuse(
                 id: request.id,
                 .tooManySubscriptions,
                 "this connection has \(self.context.limits.subscriptions) subscriptions open, which is the limit"
             )
+        }
+        guard self.shard.position != nil else {
+            return self.refuse(id: request.id, .unavailable, "the database was not reached yet; try again in a moment")
         }
         do throws(SubscribeError) {
             let plan = try SubscriptionPlan(request, identity: identity, catalog: self.shard.catalog)
@@ -35,16 +38,21 @@ extension Session {
             self.subscriptions[request.id] = subscription
             self.begin(subscription, resume: request.resume, isReset: false)
         } catch {
-            guard error.code == .unknownFeed, !isRetry else {
-                return self.refuse(id: request.id, error.code, error.message)
-            }
-            // Perhaps it was attached a moment ago.
-            self.context.reader.poke()
-            self.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(250)) {
-                guard self.connection != nil else { return }
-                self.subscribe(request, isRetry: true)
-                self.flush()
-            }
+            if error.code == .unknownFeed, !isAgain { return self.postpone(request) }
+            self.refuse(id: request.id, error.code, error.message)
+        }
+    }
+
+    /// Perhaps the feed was attached a moment ago: asks again when the reader has looked.
+    private func postpone(_ request: Subscribe) {
+        let turn = UInt64.random(in: .min ... .max)
+        self.postponed[request.id] = turn
+        self.context.reader.poke()
+        self.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(250)) {
+            guard self.connection != nil, self.postponed[request.id] == turn else { return }
+            self.postponed[request.id] = nil
+            self.subscribe(request, isAgain: true)
+            self.flush()
         }
     }
 
@@ -57,6 +65,7 @@ extension Session {
 
     /// Ends a subscription without an answer.
     func end(_ subscription: Subscription) {
+        self.loads.remove(subscription)
         self.subscriptions[subscription.id] = nil
         self.context.interest.remove(subscription.view.filter.columns, feed: subscription.view.feed.name)
         self.shard.close(subscription)
@@ -83,6 +92,13 @@ extension Session {
         self.connection?.flush()
     }
 
+    /// Asks again for what is being loaded: too much has happened meanwhile to be kept.
+    func reload(_ subscription: Subscription) {
+        self.shard.restart(subscription, with: subscription.view)
+        let isReset = subscription.isAnswered
+        self.enqueueLoad(subscription, resume: isReset ? nil : subscription.request.resume, isReset: isReset)
+    }
+
     // MARK: Loading, one subscription after the other
 
     private func enqueueLoad(_ subscription: Subscription, resume: String?, isReset: Bool) {
@@ -90,12 +106,17 @@ extension Session {
         self.loadNext()
     }
 
-    private func loadNext() {
-        guard self.connection != nil, let load = self.loads.startNext() else { return }
+    /// One snapshot at a time, from the database to the socket.
+    func loadNext() {
+        guard self.connection != nil, self.outbox.isEmpty, let load = self.loads.startNext() else { return }
         let loader = SnapshotLoader(request: load.request)
         let pool = self.context.pool
+        let ticket = load.ticket
         let loaded = self.eventLoop.makeFutureWithTask {
-            try await pool.withConnection { try loader.load($0) }
+            try await pool.withConnection { connection in
+                if ticket.isAbandoned { throw CancellationError() }
+                return try loader.load(connection)
+            }
         }
         loaded.assumeIsolated().whenComplete { result in
             self.loads.finished()

@@ -18,6 +18,8 @@ final class Session: WebSocketSession {
     var isVerifying = false
     var waiting: Deque<Command> = []
     var subscriptions: [String: Subscription] = [:]
+    /// Ids of subscriptions to a feed that nobody knows yet, each with a number of its own.
+    var postponed: [String: UInt64] = [:]
     var loads = LoadQueue()
     var outbox = Outbox()
     var errors = 0
@@ -76,6 +78,7 @@ final class Session: WebSocketSession {
         guard let connection = self.connection else { return }
         self.outbox.drain(to: connection)
         connection.flush()
+        self.loadNext()
     }
 
     func closed(_ reason: CloseReason) {
@@ -117,6 +120,9 @@ final class Session: WebSocketSession {
         case .authenticate(let id, let token): self.authenticate(id: id, token: token)
         case .subscribe(let request): self.subscribe(request)
         case .unsubscribe(let id):
+            if self.postponed.removeValue(forKey: id) != nil {
+                return self.answer(MessageWriter.unsubscribed(id: id))
+            }
             guard let subscription = self.subscriptions[id] else {
                 return self.refuse(id: id, .unknownID, "no subscription \"\(id)\" is open on this connection")
             }

@@ -10,7 +10,7 @@ struct SessionContext: Sendable {
         /// Waiting frames of live changes; what a snapshot or a replay takes comes on top, and is sent as the socket drains.
         var queuedBytes = 1 << 20
         var errors = 100
-        /// Commands that wait for an authentication or a snapshot.
+        /// Commands that wait for an authentication.
         var waitingCommands = 256
     }
 

@@ -77,7 +77,9 @@ struct ViewQuery {
         let type = ColumnType(typeName: typeName, enumLabels: [])
         switch type {
         case .text:
-            self.conditions.append("\(owner) = \(self.parameter(user))")
+            // By bytes, too: the column's own collation may take two users for one.
+            let parameter = self.parameter(user)
+            self.conditions.append("\(owner) = \(parameter) AND \(owner) COLLATE \"C\" = \(parameter)")
         case .uuid where Literal.isUUID(user):
             // Typed for the index, as text because only the canonical spelling is the user's name.
             let parameter = self.parameter(user)
@@ -179,7 +181,7 @@ struct ViewQuery {
         case .enumeration:
             guard isEquality else { return nil }
             return "\(name)::text \(sign) \(self.parameter(literal))"
-        case .instant, .json, .other: return nil
+        case .paddedText, .instant, .json, .other: return nil
         }
     }
 }

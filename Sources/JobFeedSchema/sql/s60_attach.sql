@@ -272,6 +272,7 @@ begin
         perform jobfeed.require_ownership(link.relation);
     end loop;
     perform jobfeed.generate(fresh);
+    perform jobfeed.ring();
     perform jobfeed.warn_of_surprises(fresh);
     return fresh;
 end
@@ -312,6 +313,7 @@ begin
         perform jobfeed.require_ownership(marked);
     end loop;
     perform jobfeed.remove(known);
+    perform jobfeed.ring();
 end
 $$;
 comment on function jobfeed.detach(text) is

@@ -38,7 +38,9 @@ struct ClientModel {
         switch delta {
         case .enter:
             if self.rows[key] != nil { self.mistakes.append("job \(key) entered twice") }
-            if !self.view.missingColumns(of: change.row).isEmpty { self.mistakes.append("job \(key) entered in parts") }
+            if self.view.columns.contains(where: { change.row[$0] == nil }) {
+                self.mistakes.append("job \(key) entered in parts")
+            }
             self.see(key, self.view.columns, change, span)
             self.rows[key] = [:]
             self.assign(self.view.columns, change)
