@@ -43,15 +43,11 @@ package struct Upgrader<Outcome: Sendable>: NIOTypedHTTPServerProtocolUpgrader {
         {
             self.malformed(upgradeRequest)
         }
-        let response = self.handshake.buildUpgradeResponse(
+        return self.handshake.buildUpgradeResponse(
             channel: channel,
             upgradeRequest: upgradeRequest,
             initialResponseHeaders: initialResponseHeaders
         )
-        // Not at once: NIO takes a failure inside this call for one that comes after the request.
-        return response.flatMapErrorWithEventLoop { error, eventLoop in
-            eventLoop.submit { throw error }
-        }
     }
 
     package func upgrade(channel: any Channel, upgradeRequest: HTTPRequestHead) -> EventLoopFuture<Outcome> {
