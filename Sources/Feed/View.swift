@@ -35,7 +35,6 @@ package struct View: Sendable, Equatable {
     package let key: ByteText?
     /// Columns sent, in the table's order: masked, then chosen; key and status always among them.
     package let columns: [String]
-    private let columnSet: Set<String>
 
     /// - Parameter columns: as the client asked; already checked to be visible.
     package init(feed: FeedDefinition, viewer: Viewer, filter: Filter, key: ByteText?, columns: [String]?) {
@@ -50,7 +49,6 @@ package struct View: Sendable, Equatable {
         } else {
             self.columns = visible
         }
-        self.columnSet = Set(self.columns)
     }
 
     /// What the viewer may ever see of a row, in the table's order.
