@@ -1,19 +1,19 @@
 import CLibPQ
 
 extension Connection {
-    /// Sends `begin` (such as `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`) and a prepared query in one round
+    /// Sends `statements` (such as `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`) and a prepared query in one round
     /// trip and leaves the transaction open; on an error it is rolled back.
     package func beginThenQueryPrepared(
-        _ begin: String,
+        _ statements: [String],
         _ name: String,
         _ parameters: [String?] = []
     ) throws(PostgresError) -> Result {
-        try Self.check(begin)
+        for statement in statements { try Self.check(statement) }
         let values = try Self.bound(parameters)
         let handle = try self.readyToSend()
         guard PQenterPipelineMode(handle) == 1 else { throw self.failure(handle) }
         guard
-            PQsendQueryParams(handle, begin, 0, nil, nil, nil, nil, 0) == 1,
+            statements.allSatisfy({ PQsendQueryParams(handle, $0, 0, nil, nil, nil, nil, 0) == 1 }),
             PQsendQueryPrepared(handle, name, Int32(values.count), values.pointers, nil, nil, 0) == 1,
             PQpipelineSync(handle) == 1
         else {

@@ -52,18 +52,12 @@ struct BatchAssembler {
             let next = OwnerTable.nextColumns(of: self.feed, hop: number)
             let wanted = SQLText.keys(keys, columns: hop.to, types: hop.toTypes, of: "t", asText: self.asText)
             let sql = """
-                SELECT to_jsonb(x)::text FROM (
-                    SELECT \(SQLText.list(Set(hop.to + next).sorted(), of: "t"))
-                    FROM \(wanted.from) JOIN \(SQLText.table(hop.schema, hop.table)) t ON \(wanted.on)) x
+                SELECT \(SQLText.list(Set(hop.to + next).sorted(), of: "t"))
+                FROM \(wanted.from) JOIN \(SQLText.table(hop.schema, hop.table)) t ON \(wanted.on)
                 """
             for key in keys { owners.learn(hop: number, key: key, next: nil) }
-            let result = try self.connection.queryCached(sql, wanted.parameters)
-            for row in 0..<result.rowCount {
-                guard let found = result.bytes(row, 0).flatMap({ Row(json: $0) }), let key = found.keyText(hop.to)
-                else {
-                    continue
-                }
-                owners.learn(hop: number, key: key, next: found.keyText(next))
+            for found in try self.rows(sql, wanted.parameters, of: [SQLText.table(hop.schema, hop.table)]) {
+                if let key = found.keyText(hop.to) { owners.learn(hop: number, key: key, next: found.keyText(next)) }
             }
         }
     }
@@ -91,18 +85,14 @@ struct BatchAssembler {
                 asText: self.asText
             )
             let sql = """
-                SELECT to_jsonb(x)::text FROM (
-                    SELECT \(SQLText.list(self.feed.columns.map(\.name), of: "j"))
-                    FROM \(wanted.from), \(OwnerPath.joins(of: self.feed, upTo: hop)) WHERE \(wanted.on)
-                    LIMIT \(LogReader.maximumMoved + 1)) x
+                SELECT \(SQLText.list(self.feed.columns.map(\.name), of: "j"))
+                FROM \(wanted.from), \(OwnerPath.joins(of: self.feed, upTo: hop)) WHERE \(wanted.on)
+                LIMIT \(LogReader.maximumMoved + 1)
                 """
-            let result = try self.connection.queryCached(sql, wanted.parameters)
-            if result.rowCount > LogReader.maximumMoved { throw LogReader.Failure.tooLarge }
-            for number in 0..<result.rowCount {
-                guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }),
-                    let key = row.keyText(self.feed.key)
-                else { continue }
-                moved[key] = row
+            let found = try self.rows(sql, wanted.parameters, of: OwnerPath.tables(of: self.feed, upTo: hop))
+            if found.count > LogReader.maximumMoved { throw LogReader.Failure.tooLarge }
+            for row in found {
+                if let key = row.keyText(self.feed.key) { moved[key] = row }
             }
         }
         return moved
@@ -139,21 +129,29 @@ struct BatchAssembler {
     private func rows(_ keys: Set<ByteText>) throws -> [ByteText: Row] {
         let types = self.feed.key.map { self.feed.column($0)?.typeName ?? "text" }
         let wanted = SQLText.keys(keys, columns: self.feed.key, types: types, of: "j", asText: self.asText)
+        let table = SQLText.table(self.feed.schema, self.feed.table)
         let sql = """
-            SELECT to_jsonb(x)::text FROM (
-                SELECT \(SQLText.list(self.feed.columns.map(\.name), of: "j"))
-                FROM \(wanted.from) JOIN \(SQLText.table(self.feed.schema, self.feed.table)) j ON \(wanted.on)) x
+            SELECT \(SQLText.list(self.feed.columns.map(\.name), of: "j"))
+            FROM \(wanted.from) JOIN \(table) j ON \(wanted.on)
             """
-        let result = try self.connection.queryCached(sql, wanted.parameters)
         var rows: [ByteText: Row] = [:]
-        for number in 0..<result.rowCount {
-            guard let row = result.bytes(number, 0).flatMap({ Row(json: $0) }), let key = row.keyText(self.feed.key)
-            else {
-                continue
-            }
-            rows[key] = row
+        for row in try self.rows(sql, wanted.parameters, of: [table]) {
+            if let key = row.keyText(self.feed.key) { rows[key] = row }
         }
         return rows
+    }
+
+    // MARK: Queries
+
+    /// The rows of a query on these tables, or an error when one of them cannot be read under this snapshot.
+    private func rows(_ sql: String, _ parameters: [String], of tables: [String]) throws -> [Row] {
+        let guarded = """
+            SELECT guard.is_whole, to_jsonb(x)::text
+            FROM (SELECT \(TableRewrite.none(of: tables)) AS is_whole) AS guard LEFT JOIN LATERAL (\(sql)) AS x ON true
+            """
+        let result = try self.connection.queryCached(guarded, parameters)
+        guard result.bool(0, 0) == true else { throw TableRewrite.Failure.rewritten }
+        return (0..<result.rowCount).compactMap { number in result.bytes(number, 1).flatMap { Row(json: $0) } }
     }
 }
 
@@ -169,6 +167,11 @@ enum OwnerPath {
             sql += " JOIN \(SQLText.table(hop.schema, hop.table)) t\(number) ON \(on.joined(separator: " AND "))"
         }
         return sql
+    }
+
+    /// The tables that ``joins(of:upTo:)`` reads.
+    static func tables(of feed: FeedDefinition, upTo hops: Int) -> [String] {
+        [SQLText.table(feed.schema, feed.table)] + feed.hops.prefix(hops).map { SQLText.table($0.schema, $0.table) }
     }
 
     /// Where the owner's name stands.

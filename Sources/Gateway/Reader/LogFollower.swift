@@ -65,6 +65,9 @@ struct LogFollower {
                     guard let feed = self.catalog[name], step.resets[name] == nil, feed.problem == nil else { continue }
                     try self.append(records, of: feed, from: start, connection, interest, to: &step)
                 }
+            } catch TableRewrite.Failure.rewritten {
+                try connection.execute("ROLLBACK")
+                continue
             } catch let error as MismatchedKeys {
                 self.comparedAsText.insert(error.feed)
                 try connection.execute("ROLLBACK")

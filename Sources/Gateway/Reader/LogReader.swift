@@ -26,6 +26,9 @@ struct LogReader {
     }
 
     static let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    /// Before the transaction's snapshot is taken: TRUNCATE is not MVCC-safe, so a slot of the log that is emptied after
+    /// the snapshot would look empty, and the horizon that says so would look as it was before.
+    static let lockLog = "LOCK TABLE jobfeed.change IN ACCESS SHARE MODE"
 
     /// Two branches and a union: with `OR` or `IN (SELECT …)` the planner may read the whole log.
     private static func sql(filter: String, limit: Int) -> String {
@@ -53,7 +56,11 @@ struct LogReader {
 
     /// Opens a transaction, which the caller ends, and reads all feeds.
     static func read(_ connection: Connection, since snapshot: Snapshot) throws -> Step {
-        let result = try connection.beginThenQueryPrepared(self.begin, "jobfeed_read", [snapshot.text])
+        let result = try connection.beginThenQueryPrepared(
+            [self.begin, self.lockLog],
+            "jobfeed_read",
+            [snapshot.text]
+        )
         return try self.step(result, limit: self.maximumRecords)
     }
 

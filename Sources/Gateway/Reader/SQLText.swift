@@ -10,6 +10,12 @@ enum SQLText {
         "\(self.identifier(schema)).\(self.identifier(table))"
     }
 
+    /// A string constant, whatever `standard_conforming_strings` says.
+    static func literal(_ text: String) -> String {
+        let quoted = text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")
+        return "E'" + quoted.split(separator: "\\", omittingEmptySubsequences: false).joined(separator: "\\\\") + "'"
+    }
+
     /// The text form of an array parameter (PostgreSQL manual, "Array Input and Output Syntax").
     static func array(_ values: some Sequence<String>) -> String {
         let items = values.map { value in

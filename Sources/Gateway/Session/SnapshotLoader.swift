@@ -40,17 +40,23 @@ struct SnapshotLoader: Sendable {
     }
 
     func load(_ connection: Connection) throws -> Loaded {
-        do {
-            return try self.load(connection, comparingAsText: false)
-        } catch let error as PostgresError where error.isDataException {
-            // A logged key is no value of the column's type any more.
-            try connection.execute("ROLLBACK")
-            return try self.load(connection, comparingAsText: true)
+        var isComparingAsText = false
+        while true {
+            do {
+                return try self.load(connection, comparingAsText: isComparingAsText)
+            } catch TableRewrite.Failure.rewritten {
+                try connection.execute("ROLLBACK")
+            } catch let error as PostgresError where error.isDataException && !isComparingAsText {
+                // A logged key is no value of the column's type any more.
+                isComparingAsText = true
+                try connection.execute("ROLLBACK")
+            }
         }
     }
 
     private func load(_ connection: Connection, comparingAsText asText: Bool) throws -> Loaded {
-        try connection.execute("\(LogReader.begin); SET LOCAL search_path = pg_catalog; SET LOCAL jit = off")
+        let lock = self.request.resume == nil ? "" : "; \(LogReader.lockLog)"
+        try connection.execute("\(LogReader.begin); SET LOCAL search_path = pg_catalog; SET LOCAL jit = off\(lock)")
         let loaded = try self.loadInTransaction(connection, asText: asText)
         // A snapshot that was cut short has ended its transaction; the pool rolls that back.
         if connection.isUsable { try connection.execute("COMMIT") }
@@ -70,6 +76,7 @@ struct SnapshotLoader: Sendable {
         guard let snapshot = head.string(0, 0).flatMap({ Snapshot(text: $0) }), let epoch = head.string(0, 1),
             head.string(0, 3) == feed.revision
         else { throw Failure.definitionChanged }
+        try TableRewrite.hold(OwnerPath.tables(of: feed, upTo: feed.hops.count), connection)
         let cursor = Cursor(epoch: Cursor.fingerprint(ofEpoch: epoch), snapshot: snapshot)
         let horizon = head.string(0, 2).flatMap { UInt64($0) } ?? 0
 

@@ -1,0 +1,36 @@
+import Feed
+import LibPQ
+
+/// Notices what MVCC does not cover: to a snapshot that is older than an ALTER TABLE that rewrote the table, or than a
+/// TRUNCATE, the table looks empty (PostgreSQL manual, "Caveats" of Concurrency Control).
+enum TableRewrite {
+    enum Failure: Error {
+        /// A table was rewritten after the transaction took its snapshot: nothing that it read there counts.
+        case rewritten
+    }
+
+    /// An SQL condition: each of these tables still has the files that the transaction's snapshot knows.
+    ///
+    /// To be asked in the statement that reads them, whose locks keep them as they are from then on:
+    /// `pg_relation_filenode` tells of now, `pg_class` of the snapshot.
+    static func none(of tables: [String]) -> String {
+        let names = tables.map { "(\(SQLText.literal($0))::pg_catalog.regclass)" }.joined(separator: ", ")
+        return """
+            NOT EXISTS (
+                SELECT FROM pg_catalog.pg_class AS c
+                WHERE c.oid IN (
+                    SELECT t.relation FROM (VALUES \(names)) AS t (relation)
+                    UNION ALL
+                    SELECT p.relid FROM (VALUES \(names)) AS t (relation), pg_catalog.pg_partition_tree(t.relation) AS p)
+                AND c.relkind = 'r' AND pg_catalog.pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode)
+            """
+    }
+
+    /// Locks these tables for the rest of the transaction; throws when what it will read there does not count.
+    static func hold(_ tables: [String], _ connection: Connection) throws {
+        let joins = tables.map { " LEFT JOIN \($0) ON false" }.joined()
+        // Not cached: parsing it takes the locks.
+        let result = try connection.query("SELECT \(self.none(of: tables)) FROM (SELECT) AS one\(joins)")
+        guard result.bool(0, 0) == true else { throw Failure.rewritten }
+    }
+}
