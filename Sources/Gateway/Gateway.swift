@@ -26,6 +26,7 @@ package struct Gateway {
     package func run(onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void) async throws {
         let configuration = self.configuration
         let authenticator = try await configuration.keys.authenticator(rules: configuration.tokens)
+        let certificate = try configuration.tls.map { try ServerCertificate($0, logger: self.logger) }
         let database = try await DatabaseCheck(settings: configuration.database, logger: self.logger)
             .waitUntilUsable(timeout: configuration.startTimeout)
 
@@ -80,7 +81,13 @@ package struct Gateway {
         let application = Application(
             responder: routes.router().buildResponder(),
             server: HTTPServerBuilder { responder in
-                GatewayChannel(responder: responder, admission: admission, hub: hub, context: context)
+                GatewayChannel(
+                    responder: responder,
+                    admission: admission,
+                    hub: hub,
+                    context: context,
+                    certificate: certificate
+                )
             },
             configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: nil),
             onServerRunning: { channel in
@@ -89,9 +96,12 @@ package struct Gateway {
             eventLoopGroupProvider: .shared(group),
             logger: self.logger
         )
+        var services: [any Service] = [application]
+        if let certificate { services.append(await CertificateReloader(certificate)) }
+        let running = services
         let outcome = await Self.outcome {
             var services = ServiceGroupConfiguration(
-                services: [application],
+                services: running,
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: self.logger
             )

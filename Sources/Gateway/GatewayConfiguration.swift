@@ -4,6 +4,8 @@ package import LibPQ
 package struct GatewayConfiguration: Sendable {
     package var host = "127.0.0.1"
     package var port = 8080
+    /// `nil`: clients are served in plain text.
+    package var tls: CertificateFiles? = nil
     /// Unique among the nodes of one database; part of `application_name`.
     package var node: String
     package var database: ConnectionSettings

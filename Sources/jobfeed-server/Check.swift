@@ -5,7 +5,7 @@ import Logging
 
 struct Check: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Check what `serve` would be told: keys, database, schema, role, feeds.",
+        abstract: "Check what `serve` would be told: keys, certificate, database, schema, role, feeds.",
         discussion: "Takes the options of `serve`; exits with 0 when a gateway could start, 69 or 78 when not."
     )
 
@@ -19,12 +19,18 @@ struct Check: AsyncParsableCommand {
         do {
             _ = try await configuration.keys.authenticator(rules: configuration.tokens)
             Console.out("keys      ok")
+            if let tls = try configuration.tls?.read() {
+                if let warning = tls.warning(now: Date()) { Console.error("jobfeed-server: warning: \(warning)") }
+                Console.out("tls       ok, valid until \(tls.validUntil.ISO8601Format())")
+            }
             let report = try await DatabaseCheck(settings: configuration.database, logger: logger).run()
             Console.out("database  ok, PostgreSQL \(report.serverVersion / 10_000).\(report.serverVersion % 10_000)")
             Console.out(
                 "feeds     \(report.feeds.isEmpty ? "none; attach a table with jobfeed.attach" : report.feeds.joined(separator: ", "))"
             )
         } catch let error as KeyError {
+            throw Console.fail(error.message, Exit.configuration)
+        } catch let error as CertificateError {
             throw Console.fail(error.message, Exit.configuration)
         } catch let failure as DatabaseCheck.Failure {
             guard case .unavailable = failure else { throw Console.fail(failure.message, Exit.configuration) }

@@ -7,8 +7,8 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run a gateway: follow the log of attached tables and serve subscribers.",
         discussion: """
-            Logs go to standard error; one line `listening on http://HOST:PORT` goes to standard output once connections \
-            are accepted. SIGTERM drains: clients are told to go elsewhere (1001), then the process ends with 0.
+            Logs go to standard error; one line `listening on http://HOST:PORT` (https with --tls-cert) goes to standard \
+            output once connections are accepted. SIGHUP reads the certificate again. SIGTERM drains: clients are told to go elsewhere (1001), then the process ends with 0.
             Exit codes: 64 usage, 69 database or port not available, 78 configuration.
 
             Example:
@@ -23,7 +23,8 @@ struct Serve: AsyncParsableCommand {
         let settings = try await self.options.settings()
         let configuration = try settings.gateway()
         try await GatewayRun(configuration, try settings.logger).run { host, port in
-            Console.out("listening on http://\(host.contains(":") ? "[\(host)]" : host):\(port)")
+            let scheme = configuration.tls == nil ? "http" : "https"
+            Console.out("listening on \(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)")
         }
     }
 }
@@ -42,6 +43,8 @@ struct GatewayRun {
         do {
             try await self.gateway.run(onListening: onListening)
         } catch let error as KeyError {
+            throw Console.fail(error.message, Exit.configuration)
+        } catch let error as CertificateError {
             throw Console.fail(error.message, Exit.configuration)
         } catch let failure as DatabaseCheck.Failure {
             switch failure {

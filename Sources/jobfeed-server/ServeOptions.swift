@@ -14,6 +14,12 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "Port to listen on; 0 picks a free one (default 8080).")
     var port: Int?
 
+    @Option(help: "Certificate chain (PEM) to serve TLS with; read again on SIGHUP.", completion: .file())
+    var tlsCert: String?
+
+    @Option(help: "Private key (PEM, without passphrase) of the certificate.", completion: .file())
+    var tlsKey: String?
+
     @Option(
         help: "Configuration file (YAML); its keys are the names of these options.",
         completion: .file(extensions: ["yml", "yaml"])
@@ -85,7 +91,7 @@ struct ServeOptions: ParsableArguments {
             "jwt-user-claim": self.jwtUserClaim, "jwt-access-claim": self.jwtAccessClaim,
             "jwt-account-values": self.jwtAccountValues, "jwt-operator-values": self.jwtOperatorValues,
             "jwt-issuer": self.jwtIssuer, "jwt-audience": self.jwtAudience, "allowed-origins": self.allowedOrigins,
-            "log-level": self.logLevel,
+            "tls-cert": self.tlsCert, "tls-key": self.tlsKey, "log-level": self.logLevel,
         ]
         let numbers = [
             "port": self.port, "heartbeat-seconds": self.heartbeatSeconds, "pool-size": self.poolSize,
@@ -176,6 +182,7 @@ struct Settings {
         )
         configuration.host = self.text("host") ?? "127.0.0.1"
         configuration.port = try self.number("port", default: 8080, in: 0...65_535)
+        configuration.tls = try self.tls()
         configuration.keys = try self.keys()
         configuration.tokens = try self.tokenRules()
         configuration.allowedOrigins = Set(self.list("allowed-origins"))
@@ -186,6 +193,17 @@ struct Settings {
         configuration.startTimeout = .seconds(try self.number("start-timeout", default: 10, in: 0...86_400))
         configuration.drain = .seconds(try self.number("drain-seconds", default: 10, in: 0...3600))
         return configuration
+    }
+
+    private func tls() throws -> CertificateFiles? {
+        switch (self.text("tls-cert"), self.text("tls-key")) {
+        case (nil, nil): return nil
+        case (let certificate?, let key?): return CertificateFiles(certificate: certificate, key: key)
+        case (_?, nil):
+            throw Console.fail("tls-cert is given without tls-key; TLS takes both", Exit.configuration)
+        case (nil, _?):
+            throw Console.fail("tls-key is given without tls-cert; TLS takes both", Exit.configuration)
+        }
     }
 
     func keys() throws -> KeySource {

@@ -20,9 +20,11 @@ final class Tail: Sendable {
         options: SubscribeOptions,
         renderer: Renderer,
         watch: TerminalWatch?,
-        connectTimeout: Duration?
+        connectTimeout: Duration?,
+        additionalCAFile: String? = nil
     ) {
         var configuration = JobFeedClient.Configuration()
+        configuration.additionalCAFile = additionalCAFile
         if let connectTimeout {
             configuration.connectTimeout = min(connectTimeout, configuration.connectTimeout)
         }

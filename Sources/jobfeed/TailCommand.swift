@@ -67,6 +67,14 @@ struct TailCommand: AsyncParsableCommand {
     var tokenFile: String?
 
     @Option(
+        help: ArgumentHelp(
+            "Authorities (PEM) to trust besides the system's; default $JOBFEED_CA_FILE or $SSL_CERT_FILE.",
+            valueName: "file"
+        )
+    )
+    var caFile: String?
+
+    @Option(
         help: ArgumentHelp("Give up (69) without a first connection by then; default: never.", valueName: "seconds")
     )
     var connectTimeout: Double?
@@ -141,7 +149,9 @@ struct TailCommand: AsyncParsableCommand {
             renderer: renderer,
             watch: self.untilTerminal
                 ? TerminalWatch(channel: channel, statuses: statuses, statusColumn: self.statusColumn) : nil,
-            connectTimeout: self.connectTimeout.map { .seconds($0) }
+            connectTimeout: self.connectTimeout.map { .seconds($0) },
+            additionalCAFile: self.caFile
+                ?? ["JOBFEED_CA_FILE", "SSL_CERT_FILE"].compactMap { environment[$0] }.first { !$0.isEmpty }
         )
         try await tail.run()
     }

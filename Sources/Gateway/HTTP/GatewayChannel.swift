@@ -27,11 +27,14 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
     let admission: Admission
     let hub: Hub
     let context: SessionContext
+    /// `nil`: plain text.
+    let certificate: ServerCertificate?
     let handshakeTimeout: TimeAmount = .seconds(10)
     let idleTimeout: Duration = .seconds(60)
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
+            if let certificate { try channel.pipeline.syncOperations.addHandler(certificate.handler) }
             let decision = NIOLoopBoundBox<Admission.Decision?>(nil, eventLoop: channel.eventLoop)
             let upgrader = Upgrader<Outcome>(
                 decide: { channel, head in
@@ -87,7 +90,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
         _ channel: any Channel,
         _ logger: Logger
     ) throws -> NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart> {
-        try channel.pipeline.syncOperations.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+        try channel.pipeline.syncOperations.addHandler(HTTP1ToHTTPServerCodec(secure: self.certificate != nil))
         try channel.pipeline.syncOperations.addHandler(
             HTTPConnectionStateHandler(idleTimeout: self.idleTimeout, logger: logger)
         )

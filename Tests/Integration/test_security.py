@@ -1,0 +1,250 @@
+"""What keeps others out: TLS, origins, roles, tokens, revocation, and silence about secrets."""
+
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import warnings
+
+import pytest
+import wire
+from certificates import Authority
+from conftest import SERVER, Gateway, install, private_cluster
+from test_cli import CLI, Tail
+
+
+@pytest.fixture(scope="module")
+def authority():
+    # Not below pytest's own directory, which others may not enter.
+    with tempfile.TemporaryDirectory(prefix="jobfeed-test-") as directory:
+        os.chmod(directory, 0o755)
+        yield Authority(pathlib.Path(directory))
+
+
+def trust(authority, **settings):
+    context = ssl.create_default_context(cafile=str(authority.file))
+    for name, value in settings.items():
+        setattr(context, name, value)
+    return context
+
+
+def server(*arguments, **environment):
+    """Runs jobfeed-server to its end."""
+    base = {name: value for name, value in os.environ.items() if not name.startswith(("JOBFEED_", "PG", "DATABASE_URL"))}
+    done = subprocess.run(
+        [SERVER, *map(str, arguments)], env={**base, **environment, "SWIFT_BACKTRACE": "enable=no"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=wire.PATIENCE)
+    return done.returncode, done.stdout, done.stderr
+
+
+def until(condition, what, patience=wire.PATIENCE):
+    deadline = time.monotonic() + patience
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"timeout while waiting for {what}"
+        time.sleep(0.02)
+    return answer
+
+
+# TLS for clients
+
+
+@pytest.fixture(scope="module")
+def secure(postgres, installed_template, authority, tmp_path_factory):
+    """A database and a gateway that serves it by TLS."""
+    with postgres.fresh_database(installed_template) as database:
+        certificate, key = authority.issue("served")
+        gateway = Gateway(database.dsn(), tmp_path_factory.mktemp("secure"), {"tls_cert": certificate, "tls_key": key})
+        gateway.start()
+        gateway.trust = trust(authority)
+        gateway.database = database
+        yield gateway.wait_ready()
+        code = gateway.process.poll()
+        gateway.kill()
+        database.close()
+        assert code is None, f"the gateway died with {code}: {gateway.stderr[-2000:]}"
+
+
+def served(gateway, authority, **settings):
+    """The serial number of the certificate that a new connection sees, its TLS version and protocol."""
+    with socket.create_connection(("127.0.0.1", gateway.port), wire.PATIENCE) as plain:
+        context = trust(authority, **settings)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+            return (int(connection.getpeercert()["serialNumber"], 16), connection.version(),
+                    connection.selected_alpn_protocol())
+
+
+@pytest.mark.parametrize("by", ["header", "protocol", "frame"])
+def test_tls(secure, authority, by):
+    assert secure.url == f"https://127.0.0.1:{secure.port}"
+    writer = secure.database.connect()
+    thread = writer.execute("insert into thread (title, author) values ('t', %s) returning id", [by]).fetchone()[0]
+    with secure.client(by, by=by, ssl=secure.trust) as client:
+        held = client.subscribe()
+        # More than a TLS record.
+        writer.execute("insert into job (assigned_to, path, payload) values (%s, '/x', jsonb_build_object('x', repeat('y', 60000)))", [thread])
+        client.wait(lambda: held.rows, "the row")
+        assert len(next(iter(held.rows.values()))["payload"]["x"]) == 60000
+    assert secure.get("/healthz")[0] == 200
+
+
+def test_tls_versions_and_protocol(secure, authority):
+    assert served(secure, authority)[1:] == ("TLSv1.3", "http/1.1")
+    assert served(secure, authority, maximum_version=ssl.TLSVersion.TLSv1_2)[1:] == ("TLSv1.2", "http/1.1")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        old = trust(authority, minimum_version=ssl.TLSVersion.TLSv1, maximum_version=ssl.TLSVersion.TLSv1_1)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with socket.create_connection(("127.0.0.1", secure.port), wire.PATIENCE) as plain:
+        with pytest.raises(ssl.SSLError, match="(?i)protocol version|unsupported protocol"):
+            old.wrap_socket(plain, server_hostname="localhost")
+
+
+def test_refused_upgrade_over_tls(secure):
+    status, body, headers = secure.get("/v1/feed", {"Authorization": "Bearer x"})
+    assert status == 401 and headers["content-type"] == "application/problem+json", body
+
+
+def test_plain_text_on_the_tls_port(secure):
+    with socket.create_connection(("127.0.0.1", secure.port), wire.PATIENCE) as plain:
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        try:
+            while piece := plain.recv(4096):
+                answer += piece
+        except ConnectionResetError:
+            pass
+    assert b"HTTP/" not in answer
+    assert secure.get("/healthz")[0] == 200
+
+
+def test_slow_handshakes_are_cut(secure, authority):
+    hello = ssl.MemoryBIO()
+    half = trust(authority).wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        half.do_handshake()
+    silent = socket.create_connection(("127.0.0.1", secure.port), wire.PATIENCE)
+    stuck = socket.create_connection(("127.0.0.1", secure.port), wire.PATIENCE)
+    stuck.sendall(hello.read()[:100])
+    # Also when TLS is done and HTTP does not come.
+    mute = trust(authority).wrap_socket(
+        socket.create_connection(("127.0.0.1", secure.port), wire.PATIENCE), server_hostname="localhost",
+        suppress_ragged_eofs=True)
+    for connection in (silent, stuck, mute):
+        with connection:
+            connection.settimeout(wire.PATIENCE)
+            try:
+                assert connection.recv(1) == b""
+            except ConnectionResetError:
+                pass
+
+
+@pytest.mark.parametrize("how", ["--ca-file", "JOBFEED_CA_FILE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+def test_tail_over_tls(secure, authority, how, scheme):
+    url = secure.url.replace("https", scheme)
+    user = f"{how}-{scheme}"
+    arguments = ["--json", *(["--ca-file", str(authority.file)] if how == "--ca-file" else [])]
+    tail = Tail(url, user, *arguments, **({how: str(authority.file)} if how[0] != "-" else {})).live()
+    writer = secure.database.connect()
+    thread = writer.execute("insert into thread (title, author) values ('t', %s) returning id", [user]).fetchone()[0]
+    writer.execute("insert into job (assigned_to, path) values (%s, '/tls')", [thread])
+    assert tail.change(lambda change: change.get("op") == "enter")["row"]["path"] == "/tls"
+    tail.end(signal.SIGTERM)
+
+
+def test_tail_does_not_trust_a_stranger(secure, tmp_path):
+    stranger = Authority(tmp_path, "stranger")
+    for arguments in ([], ["--ca-file", str(stranger.file)]):
+        done = subprocess.run(
+            [CLI, "tail", "--connect-timeout", "2", *arguments], capture_output=True, text=True, timeout=wire.PATIENCE,
+            env={**os.environ, "JOBFEED_URL": secure.url, "JOBFEED_TOKEN": wire.token()})
+        assert done.returncode == 69 and "no secure connection" in done.stderr and "CA file" in done.stderr, done.stderr
+    assert wire.token().split(".")[2] not in done.stderr
+
+
+def test_certificate_is_read_again(installed, gateways, authority):
+    certificate, key = authority.issue("reloaded")
+    first = authority.serial(certificate)
+    gateway = gateways(installed, ready=False, tls_cert=certificate, tls_key=key)
+    gateway.trust = trust(authority)
+    gateway.wait_ready()
+    assert served(gateway, authority)[0] == first
+    with gateway.client(ssl=gateway.trust) as client:
+        held = client.subscribe()
+        # Bad files change nothing, and the log names them.
+        good = certificate.read_bytes()
+        for number, bad in enumerate([b"", good[:200], authority.issue("other")[0].read_bytes()]):
+            certificate.write_bytes(bad)
+            gateway.process.send_signal(signal.SIGHUP)
+            until(lambda: gateway.stderr.count("The old certificate stays") == number + 1, "the complaint")
+            assert served(gateway, authority)[0] == first
+        complaints = [line for line in gateway.stderr.splitlines() if "The old certificate stays" in line]
+        assert all(str(certificate) in line for line in complaints), complaints
+        assert str(key) in complaints[-1], complaints
+        certificate, key = authority.issue("reloaded")
+        second = authority.serial(certificate)
+        gateway.process.send_signal(signal.SIGHUP)
+        until(lambda: served(gateway, authority)[0] == second, "the new certificate")
+        # Open connections stay.
+        assert client.ask({"type": "ping", "id": "p"}, "pong")["id"] == "p"
+        assert held.state == "live"
+    assert key.read_text().splitlines()[1] not in gateway.stderr
+
+
+@pytest.fixture(scope="module")
+def files(authority):
+    """Names of files that certificates and keys can be taken for."""
+    good, key = authority.issue("good")
+    locked = authority.issue("locked", password=b"secret")
+    expired = authority.issue("expired", days=-1)
+    junk = authority.directory / "junk"
+    junk.write_text("no certificate\n")
+    both = authority.directory / "both.pem"
+    both.write_bytes(good.read_bytes() + key.read_bytes())
+    return {
+        "good": good, "key": key, "locked": locked[1], "locked_cert": locked[0], "expired": expired[0],
+        "expired_key": expired[1], "junk": junk, "both": both, "missing": authority.directory / "missing",
+        "directory": authority.directory, "other_key": authority.issue("third")[1]}
+
+
+@pytest.mark.parametrize(
+    "certificate, key, complaint",
+    [("good", None, "tls-cert is given without tls-key"), (None, "key", "tls-key is given without tls-cert"),
+     ("missing", "key", "{missing}"), ("good", "missing", "{missing}"), ("directory", "key", "{directory}"),
+     ("junk", "key", "{junk} holds no certificate"), ("key", "key", "{key} holds no certificate"),
+     ("good", "junk", "{junk} holds no private key"), ("good", "good", "{good} holds no private key"),
+     ("good", "other_key", "the key in {other_key} is not the key of the first certificate in {good}"),
+     ("locked_cert", "locked", "the key in {locked} has a passphrase"),
+     ("good", "key", None), ("both", "both", None), ("expired", "expired_key", None)])
+def test_check_looks_at_the_certificate(house, files, certificate, key, complaint):
+    environment = {"DATABASE_URL": house.database.dsn(), "JOBFEED_JWT_SECRET": wire.SECRET}
+    if certificate:
+        environment["JOBFEED_TLS_CERT"] = str(files[certificate])
+    arguments = ["--tls-key", files[key]] if key else []
+    code, out, errors = server("check", *arguments, **environment)
+    if complaint:
+        assert code == 78 and complaint.format(**files) in errors, errors
+        assert server("serve", "--port", 0, *arguments, **environment)[0] == 78
+    else:
+        assert code == 0 and "tls       ok" in out, errors
+        assert ("expired" in errors) == (certificate == "expired"), errors
+    assert "Fatal error" not in errors
+    assert files["key"].read_text().splitlines()[1] not in errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read the file")
+def test_unreadable_key(house, files):
+    environment = {"DATABASE_URL": house.database.dsn(), "JOBFEED_JWT_SECRET": wire.SECRET, "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [SERVER, "check", "--tls-cert", files["good"], "--tls-key", files["key"]], env=environment, user=65534, group=65534,
+        extra_groups=[], capture_output=True, text=True, timeout=wire.PATIENCE)
+    assert done.returncode == 78 and str(files["key"]) in done.stderr and "permission" in done.stderr.lower(), done.stderr
+
+
+def test_expired_certificate_warns_at_the_start(installed, gateways, files, authority):
+    gateway = gateways(installed, ready=False, tls_cert=files["expired"], tls_key=files["expired_key"])
+    assert "expired at" in gateway.stderr and "warning" in gateway.stderr
