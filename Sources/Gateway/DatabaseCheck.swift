@@ -21,6 +21,8 @@ package struct DatabaseCheck: Sendable {
     package struct Report: Sendable {
         package let serverVersion: Int
         package let feeds: [String]
+        /// What works but should be otherwise.
+        package let warning: String?
         /// Settings that also take on the runtime role.
         package let settings: ConnectionSettings
     }
@@ -39,7 +41,9 @@ package struct DatabaseCheck: Sendable {
         var said = false
         while true {
             do throws(Failure) {
-                return try await self.run().settings
+                let report = try await self.run()
+                if let warning = report.warning { self.logger.warning("\(warning)") }
+                return report.settings
             } catch {
                 guard case .unavailable(let reason) = error, .now < deadline else { throw error }
                 if !said { self.logger.warning("Waiting for the database", metadata: ["error": "\(reason)"]) }
@@ -68,7 +72,7 @@ package struct DatabaseCheck: Sendable {
                 """
                 SELECT to_regclass('jobfeed.installation') IS NOT NULL,
                        coalesce((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1), false),
-                       current_user
+                       current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
                 """,
                 [Gateway.role]
             )
@@ -88,10 +92,23 @@ package struct DatabaseCheck: Sendable {
             let gateway = try Connection.open(settings)
             defer { gateway.close() }
             let feeds = try Catalog.load(gateway).keys.sorted()
-            return Report(serverVersion: connection.serverVersion, feeds: feeds, settings: settings)
+            let warning =
+                installed.bool(0, 3) == true
+                ? "role \(user) is a superuser; the gateway acts as \(Gateway.role), but a login of its own (GRANT "
+                    + "\(Gateway.role) TO …) would be worth less to a thief" : nil
+            return Report(
+                serverVersion: connection.serverVersion,
+                feeds: feeds,
+                warning: warning,
+                settings: settings
+            )
         } catch let failure as Failure {
             throw failure
-        } catch let error as PostgresError {
+        } catch var error as PostgresError {
+            if let hint = DatabaseAdvice.hint(for: error) {
+                error.hint = hint
+                throw .configuration(message: "the database refuses: \(error)")
+            }
             throw Self.isPassing(error) ? .unavailable(error) : .configuration(message: "\(error)")
         } catch {
             throw .configuration(message: "\(error)")

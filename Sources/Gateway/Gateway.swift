@@ -77,7 +77,11 @@ package struct Gateway {
             authenticator: authenticator,
             demoTokens: configuration.demoTokens
         )
-        let admission = Admission(authenticator: authenticator, allowedOrigins: configuration.allowedOrigins)
+        let admission = Admission(
+            authenticator: authenticator,
+            origins: configuration.origins,
+            isSecure: certificate != nil
+        )
         let application = Application(
             responder: routes.router().buildResponder(),
             server: HTTPServerBuilder { responder in

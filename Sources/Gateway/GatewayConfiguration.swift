@@ -14,7 +14,7 @@ package struct GatewayConfiguration: Sendable {
     package var heartbeat: Duration = .seconds(25)
     /// Sessions for snapshots and replays, besides the two of the reader.
     package var poolSize = 4
-    package var allowedOrigins: Set<String> = []
+    package var origins = AllowedOrigins()
     package var subscriptionsPerConnection = 128
     package var messageBytes = 65_536
     package var eventLoops: Int

@@ -24,6 +24,7 @@ struct Check: AsyncParsableCommand {
                 Console.out("tls       ok, valid until \(tls.validUntil.ISO8601Format())")
             }
             let report = try await DatabaseCheck(settings: configuration.database, logger: logger).run()
+            if let warning = report.warning { Console.error("jobfeed-server: warning: \(warning)") }
             Console.out("database  ok, PostgreSQL \(report.serverVersion / 10_000).\(report.serverVersion % 10_000)")
             Console.out(
                 "feeds     \(report.feeds.isEmpty ? "none; attach a table with jobfeed.attach" : report.feeds.joined(separator: ", "))"

@@ -185,7 +185,11 @@ struct Settings {
         configuration.tls = try self.tls()
         configuration.keys = try self.keys()
         configuration.tokens = try self.tokenRules()
-        configuration.allowedOrigins = Set(self.list("allowed-origins"))
+        do throws(OriginError) {
+            configuration.origins = try AllowedOrigins(self.list("allowed-origins"))
+        } catch {
+            throw Console.fail(error.message, Exit.configuration)
+        }
         configuration.heartbeat = .seconds(try self.number("heartbeat-seconds", default: 25, in: 1...3600))
         configuration.poolSize = try self.number("pool-size", default: 4, in: 1...100)
         configuration.subscriptionsPerConnection = try self.number("max-subscriptions", default: 128, in: 1...100_000)

@@ -1,15 +1,20 @@
 """What keeps others out: TLS, origins, roles, tokens, revocation, and silence about secrets."""
 
+import http.client
+import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import time
+import urllib.parse
 import warnings
 
+import psycopg
 import pytest
 import wire
 from certificates import Authority
@@ -248,3 +253,214 @@ def test_unreadable_key(house, files):
 def test_expired_certificate_warns_at_the_start(installed, gateways, files, authority):
     gateway = gateways(installed, ready=False, tls_cert=files["expired"], tls_key=files["expired_key"])
     assert "expired at" in gateway.stderr and "warning" in gateway.stderr
+
+
+# TLS to the database
+
+
+PASSWORD = "correct%horse:battery@staple/9"
+
+
+@pytest.fixture(scope="module")
+def guarded(authority):
+    """A cluster that takes one user by TLS and a SCRAM password only; its certificate is for db.test."""
+    with private_cluster() as cluster:
+        install(cluster.dsn())
+        certificate, key = authority.issue("database", hosts=("db.test",))
+        data = pathlib.Path(cluster.directory, "data")
+        for path, name in ((certificate, "server.crt"), (key, "server.key")):
+            (data / name).write_bytes(path.read_bytes())
+            (data / name).chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(data / name, "postgres", "postgres")
+        cluster.execute("alter system set ssl = on")
+        cluster.execute("set password_encryption = 'scram-sha-256'; create role guarded login password "
+                        f"'{PASSWORD}' in role jobfeed_gateway")
+        rules = data / "pg_hba.conf"
+        rules.write_text("hostssl all guarded 127.0.0.1/32 scram-sha-256\nhost all guarded all reject\n"
+                         + rules.read_text())
+        cluster.execute("select pg_reload_conf()")
+        until(lambda: connects(cluster, authority), "TLS")
+        yield cluster
+
+
+def connects(cluster, authority):
+    try:
+        psycopg.connect(guarded_url(cluster, authority)).close()
+        return True
+    except psycopg.OperationalError:
+        return False
+
+
+def guarded_url(cluster, authority, password=PASSWORD, host="db.test", **parameters):
+    parameters = {"hostaddr": "127.0.0.1", "sslmode": "verify-full", "sslrootcert": authority.file, **parameters}
+    secret = ":" + urllib.parse.quote(password, safe="") if password else ""
+    return f"postgresql://guarded{secret}@{host}:{cluster.port}/postgres?{urllib.parse.urlencode(parameters)}"
+
+
+def test_tls_and_scram_to_the_database(guarded, authority, gateways, tmp_path):
+    """By URL, and by libpq's environment and a password file."""
+    passwords = tmp_path / "pgpass"
+    passwords.write_text("*:*:*:guarded:" + PASSWORD.replace(":", "\\:") + "\n")
+    passwords.chmod(0o600)
+    environment = {
+        "PGHOST": "db.test", "PGHOSTADDR": "127.0.0.1", "PGPORT": str(guarded.port), "PGUSER": "guarded",
+        "PGDATABASE": "postgres", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(authority.file),
+        "PGPASSFILE": str(passwords), "JOBFEED_JWT_SECRET": wire.SECRET}
+    code, out, errors = server("check", **environment)
+    assert code == 0 and "jobs" in out, errors
+    gateway = gateways(guarded_url(guarded, authority))
+    with gateway.client() as client:
+        assert client.subscribe().state == "live"
+    with psycopg.connect(guarded.dsn()) as connection:
+        encrypted = connection.execute(
+            "select count(*), count(*) filter (where s.ssl and a.usename = 'guarded') from pg_stat_activity a"
+            " join pg_stat_ssl s using (pid) where a.application_name like 'jobfeed/%'").fetchone()
+    assert encrypted[0] == encrypted[1] >= 3
+
+
+@pytest.mark.parametrize(
+    "change, complaint, advice",
+    [({"sslrootcert": "{stranger}"}, "certificate verify failed", "sslrootcert"),
+     ({"sslrootcert": "/nowhere/ca.pem"}, "/nowhere/ca.pem", "sslrootcert"),
+     ({"host": "other.test"}, "does not match host name", "name that stands in the server's certificate"),
+     ({"password": "wrong-pass-phrase"}, "password authentication failed", "percent-encoded"),
+     ({"password": ""}, "no password supplied", "PGPASSFILE"),
+     ({"sslmode": "disable"}, "pg_hba.conf", "hostssl")],
+    ids=["authority", "no authority", "host name", "password", "no password", "plain text"])
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_refused_by_the_database(guarded, authority, tmp_path, change, complaint, advice, command):
+    stranger = Authority(tmp_path, "stranger")
+    change = {name: value.format(stranger=stranger.file) for name, value in change.items()}
+    url = guarded_url(guarded, authority, **change)
+    options = ["--port", 0] if command == "serve" else []
+    code, out, errors = server(command, *options, DATABASE_URL=url, JOBFEED_JWT_SECRET=wire.SECRET, HOME=str(tmp_path))
+    assert code == 78 and complaint in errors and advice in errors, errors
+    for secret in (PASSWORD, urllib.parse.quote(PASSWORD, safe=""), change.get("password") or PASSWORD, wire.SECRET):
+        assert secret not in errors + out
+    assert len(errors) < 2000
+
+
+def test_a_database_without_tls(house, authority):
+    url = house.database.dsn() + "?sslmode=require"
+    code, _, errors = server("check", DATABASE_URL=url, JOBFEED_JWT_SECRET=wire.SECRET)
+    assert code == 78 and "does not support SSL" in errors and "switch ssl on" in errors, errors
+
+
+# Pages of other origins
+
+
+def upgrade(gateway, *headers, host=None):
+    """Asks for a WebSocket; status, content type and body of the answer."""
+    host = f"127.0.0.1:{gateway.port}" if host is None else host
+    lines = [
+        "GET /v1/feed HTTP/1.1", f"Host: {host}", "Connection: Upgrade", "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        f"Authorization: Bearer {wire.token()}", *headers]
+    connection = socket.create_connection(("127.0.0.1", gateway.port), wire.PATIENCE)
+    if gateway.trust:
+        connection = gateway.trust.wrap_socket(connection, server_hostname="localhost")
+    with connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        if answer.status == 101:
+            return 101, None, None
+        return answer.status, answer.headers["content-type"], json.loads(answer.read())
+
+
+@pytest.fixture(scope="module")
+def choosy(house, tmp_path_factory):
+    """A gateway in plain text that lists some origins."""
+    options = {"allowed_origins": "https://App.Example.com, http://localhost:3000,https://port.example:443"}
+    gateway = Gateway(house.database.dsn(), tmp_path_factory.mktemp("choosy"), options).start().wait_ready()
+    yield gateway
+    gateway.kill()
+
+
+@pytest.mark.parametrize(
+    "origin, host, forwarded, wanted",
+    [(None, None, None, 101),
+     # Its own host: by either scheme, unless a proxy says by which.
+     ("http://feed.test", "feed.test", None, 101), ("https://feed.test", "feed.test", None, 101),
+     ("https://feed.test", "feed.test", "https", 101), ("http://feed.test", "feed.test", "https", 403),
+     ("http://feed.test", "feed.test", "http", 101),
+     ("HTTP://Feed.Test", "fEED.tEST", None, 101),
+     ("https://feed.test", "feed.test:443", None, 101), ("http://feed.test", "feed.test:80", None, 101),
+     ("https://feed.test", "feed.test:80", None, 403),
+     ("http://feed.test:8080", "feed.test:8080", None, 101), ("http://feed.test:8081", "feed.test:8080", None, 403),
+     ("http://feed.test", "feed.test:8080", None, 403),
+     # Not its own host, however alike.
+     ("http://feed.test.evil.example", "feed.test", None, 403), ("http://evil.feed.test", "feed.test", None, 403),
+     ("http://feed.test@evil.example", "feed.test", None, 403), ("ftp://feed.test", "feed.test", None, 403),
+     ("feed.test", "feed.test", None, 403), ("http://feed.test/", "feed.test", None, 403),
+     ("null", "feed.test", None, 403), ("null", "null", None, 403), ("", "feed.test", None, 403),
+     ("http://", "", None, 403),
+     # Listed.
+     ("https://app.example.com", None, None, 101), ("https://APP.example.com", None, None, 101),
+     ("http://app.example.com", None, None, 403), ("https://app.example.com:8443", None, None, 403),
+     ("https://other.example.com", None, None, 403), ("http://localhost:3000", None, None, 101),
+     ("http://localhost", None, None, 403), ("https://port.example", None, None, 101)])
+def test_origins(choosy, origin, host, forwarded, wanted):
+    headers = [] if origin is None else [f"Origin: {origin}"]
+    headers += [f"X-Forwarded-Proto: {forwarded}"] if forwarded else []
+    status, kind, problem = upgrade(choosy, *headers, host=host)
+    assert status == wanted, problem
+    if wanted == 403:
+        assert kind == "application/problem+json"
+        assert (problem["status"], problem["code"]) == (403, "forbidden") and "--allowed-origins" in problem["detail"]
+        assert origin in ("", "http://") or origin not in problem["detail"]
+
+
+@pytest.mark.parametrize("first", ["http://feed.test", "http://evil.example"])
+def test_several_origins(choosy, first):
+    status, kind, problem = upgrade(choosy, f"Origin: {first}", "Origin: http://feed.test", host="feed.test")
+    assert status == 400 and "one Origin" in problem["detail"] and kind == "application/problem+json"
+    assert upgrade(choosy, f"Origin: {first}, http://feed.test", host="feed.test")[0] == 403
+
+
+def test_origin_before_token(choosy):
+    """A page of somewhere else does not learn whether a token is good."""
+    assert upgrade(choosy, "Origin: http://evil.example", "Authorization: Bearer x")[0] == 403
+
+
+def test_own_origin_of_a_gateway_with_tls(secure):
+    host = f"127.0.0.1:{secure.port}"
+    assert upgrade(secure, f"Origin: https://{host}")[0] == 101
+    assert upgrade(secure, f"Origin: http://{host}")[0] == 403
+
+
+def test_all_origins(house, gateways):
+    gateway = gateways(house.database, allowed_origins="https://app.example.com,*")
+    for origin in ("http://evil.example", "null", "https://app.example.com"):
+        assert upgrade(gateway, f"Origin: {origin}")[0] == 101
+
+
+@pytest.mark.parametrize("origins", ["app.example.com", "https://app.example.com/", "https://*.example.com", "null",
+                                     "https://", "https://user@app.example.com"])
+def test_origins_that_no_page_has(house, origins):
+    code, _, errors = server("check", "--allowed-origins", f"http://localhost:3000,{origins}",
+                             DATABASE_URL=house.database.dsn(), JOBFEED_JWT_SECRET=wire.SECRET)
+    assert code == 78 and "allowed-origins" in errors and origins in errors, errors
+
+
+# Least privilege
+
+
+def test_the_login_needs_nothing_but_the_role(house, gateways):
+    gateway = gateways(house.database.dsn("gateway_login"))
+    user = house.user()
+    job = house.job(house.thread(user))
+    with gateway.client(user) as client:
+        assert list(client.subscribe().rows) == [str(job)]
+    assert "superuser" not in gateway.stderr
+    held = house.one("select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls or rolreplication from pg_roles"
+                     " where rolname = 'gateway_login'")
+    assert held is False
+
+
+def test_a_superuser_is_served_and_warned(house):
+    # The house's gateway logs in as postgres.
+    assert "postgres is a superuser" in house.gateway.stderr
+    code, out, errors = server("check", DATABASE_URL=house.database.dsn(), JOBFEED_JWT_SECRET=wire.SECRET)
+    assert code == 0 and "superuser" in errors and "superuser" not in out

@@ -20,8 +20,9 @@ struct Admission: Sendable {
     }
 
     let authenticator: Authenticator
-    /// Origins of pages besides the gateway's own; `*` admits all.
-    let allowedOrigins: Set<String>
+    let origins: AllowedOrigins
+    /// Whether this gateway serves TLS itself.
+    let isSecure: Bool
 
     func decide(_ head: HTTPRequestHead) async -> Decision {
         do throws(Problem) {
@@ -40,7 +41,7 @@ struct Admission: Sendable {
         guard head.method == .GET,
             head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" })
         else { throw .badRequest("a WebSocket opens with GET and Connection: Upgrade") }
-        try self.checkOrigin(head)
+        try self.origins.admit(head.headers, isSecure: self.isSecure)
         let offered = head.headers[canonicalForm: "sec-websocket-protocol"].map(String.init)
         var headers = HTTPHeaders()
         if !offered.isEmpty {
@@ -80,20 +81,5 @@ struct Admission: Sendable {
             )
         }
         return String(parts[1])
-    }
-
-    private func checkOrigin(_ head: HTTPRequestHead) throws(Problem) {
-        // Only browsers send one. Its own host is always welcome; RFC 6454 §7.
-        guard let origin = head.headers.first(name: "origin") else { return }
-        if self.allowedOrigins.contains("*") || self.allowedOrigins.contains(origin) { return }
-        let host = head.headers.first(name: "host")?.lowercased()
-        for scheme in ["http://", "https://"] where origin.lowercased().hasPrefix(scheme) {
-            if origin.lowercased().dropFirst(scheme.count) == host ?? "" { return }
-        }
-        throw Problem(
-            status: .forbidden,
-            code: .forbidden,
-            detail: "pages of this origin may not connect; the operator can allow it with --allowed-origins"
-        )
     }
 }
