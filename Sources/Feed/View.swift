@@ -13,11 +13,11 @@ package struct View: Sendable, Equatable {
         }
     }
 
-    package enum EnterReason: String, Sendable {
+    package enum EnterReason: String, Sendable, CaseIterable {
         case created, filter, permission
     }
 
-    package enum LeaveReason: String, Sendable {
+    package enum LeaveReason: String, Sendable, CaseIterable {
         case deleted, filter, permission
     }
 

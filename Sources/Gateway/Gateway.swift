@@ -36,6 +36,8 @@ package struct Gateway {
         for loop in loops {
             shards.append(try await loop.submit { NIOLoopBound(Shard(eventLoop: loop), eventLoop: loop) }.get())
         }
+        let registry = configuration.metrics
+        let metrics = GatewayMetrics(registry)
         let hub = Hub(shards: shards, loops: loops)
         let interest = FilterInterest()
         let health = ReaderHealth()
@@ -65,9 +67,19 @@ package struct Gateway {
             interest: interest,
             reader: reader,
             health: health,
+            metrics: metrics,
             logger: self.logger
         )
-        let clocks = zip(loops, shards).map { loop, shard in Self.startClock(loop, shard) }
+        registry.onRender {
+            metrics.process.collect()
+            metrics.snapshotQueue.set(pool.waiting)
+            if let asOf = health.status.asOf {
+                metrics.asOfLag.set(max(0, Date().timeIntervalSince1970 - Double(asOf) / 1e6))
+            }
+        }
+        let clocks =
+            zip(loops, shards).map { loop, shard in Self.startClock(loop, shard) }
+            + loops.map { loop in LoopLag.start(on: loop, metrics.loopLag) }
         reader.start()
         try await Self.waitForFirstRead(health, timeout: configuration.startTimeout)
 
@@ -75,7 +87,9 @@ package struct Gateway {
             health: health,
             node: configuration.node,
             authenticator: authenticator,
-            demoTokens: configuration.demoTokens
+            demoTokens: configuration.demoTokens,
+            registry: registry,
+            metrics: metrics
         )
         let admission = Admission(
             authenticator: authenticator,

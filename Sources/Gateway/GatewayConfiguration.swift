@@ -22,6 +22,8 @@ package struct GatewayConfiguration: Sendable {
     package var drain: Duration = .seconds(10)
     /// How long the database may take to be there at the start.
     package var startTimeout: Duration = .seconds(10)
+    /// What `/metrics` shows; the same as the process's swift-metrics, if libraries are to be seen there.
+    package var metrics = PrometheusRegistry()
     package var demoTokens: (@Sendable () async throws -> [UInt8])? = nil
 
     package init(node: String, database: ConnectionSettings, eventLoops: Int) {

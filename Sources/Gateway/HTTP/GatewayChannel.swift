@@ -129,7 +129,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                 value.handshakeDeadline.cancel()
                 switch outcome {
                 case .http(let http): await self.handleHTTP(asyncChannel: http, logger: logger)
-                case .refused(let http, let problem): try await Self.refuse(http, problem)
+                case .refused(let http, let problem): try await self.refuse(http, problem)
                 case .webSocket: try await value.channel.closeFuture.get()
                 }
             } catch {
@@ -142,10 +142,11 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
         }
     }
 
-    private static func refuse(
+    private func refuse(
         _ http: NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>,
         _ problem: Problem
     ) async throws {
+        self.context.metrics.httpResponse(status: problem.status.code)
         try await http.executeThenClose { _, outbound in
             var headers = problem.headers
             let body = problem.body

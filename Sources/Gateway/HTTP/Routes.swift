@@ -14,11 +14,15 @@ struct Routes: Sendable {
     let authenticator: Authenticator
     /// The JSON that the demo page starts from; `nil` outside of the demo.
     let demoTokens: (@Sendable () async throws -> [UInt8])?
+    let registry: PrometheusRegistry
+    let metrics: GatewayMetrics
 
     func router() -> Router<BasicRequestContext> {
         let router = Router(options: .autoGenerateHeadEndpoints)
+        router.add(middleware: ResponseCounter(metrics: self.metrics))
         router.get("/healthz") { _, _ in Self.json([UInt8](#"{"status":"ok"}"#.utf8)) }
         router.get("/readyz") { _, _ in self.readiness() }
+        router.get("/metrics") { _, _ in self.metricsPage() }
         router.get("/v1/feed") { request, _ in
             // Browsers do not show why an upgrade was refused; asking again without one tells.
             if let problem = await self.tokenProblem(request) { return Self.response(problem) }
@@ -67,6 +71,14 @@ struct Routes: Sendable {
         if let asOf = status.asOf { writer.member("as_of", Timestamp.iso8601(micros: asOf)) }
         writer.endObject()
         return Self.json(writer.bytes, status: problem == nil ? .ok : .serviceUnavailable)
+    }
+
+    private func metricsPage() -> Response {
+        Response(
+            status: .ok,
+            headers: [.contentType: Exposition.contentType, .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: self.registry.render()))
+        )
     }
 
     private static func json(_ bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {

@@ -18,7 +18,7 @@ struct Step: Sendable {
 }
 
 /// Why a `reset` frame is sent, as clients see it.
-enum ResetReason: String, Sendable {
+enum ResetReason: String, Sendable, CaseIterable {
     case truncate
     case epoch
     /// The feed was attached anew or detached.

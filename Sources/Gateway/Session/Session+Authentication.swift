@@ -54,6 +54,7 @@ extension Session {
 
     func welcome() {
         guard let identity = self.identity else { return }
+        self.context.metrics.authenticated(identity)
         self.answer(
             MessageWriter.welcome(
                 connection: self.name,

@@ -36,6 +36,7 @@ extension Session {
                 session: self
             )
             self.subscriptions[request.id] = subscription
+            self.context.metrics.subscriptions.increment()
             self.begin(subscription, resume: request.resume, isReset: false)
         } catch {
             if error.code == .unknownFeed, !isAgain { return self.postpone(request) }
@@ -67,6 +68,7 @@ extension Session {
     func end(_ subscription: Subscription) {
         self.loads.remove(subscription)
         self.subscriptions[subscription.id] = nil
+        self.context.metrics.subscriptions.decrement()
         self.context.interest.remove(subscription.view.filter.columns, feed: subscription.view.feed.name)
         self.shard.close(subscription)
     }

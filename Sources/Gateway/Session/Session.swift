@@ -44,6 +44,7 @@ final class Session: WebSocketSession {
         self.connection = connection
         self.openedAt = self.eventLoop.now
         self.shard.add(self)
+        self.context.metrics.connectionOpened()
         self.context.logger.debug("Connected", metadata: self.metadata)
         if self.identity != nil { self.welcome() }
     }
@@ -84,6 +85,7 @@ final class Session: WebSocketSession {
     func closed(_ reason: CloseReason) {
         self.context.logger.debug("Disconnected", metadata: self.metadata.merging(["reason": "\(reason)"]) { $1 })
         for subscription in Array(self.subscriptions.values) { self.end(subscription) }
+        self.context.metrics.connectionClosed(self.identity, reason)
         self.waiting.removeAll()
         self.outbox = Outbox()
         self.connection = nil

@@ -22,5 +22,6 @@ struct SessionContext: Sendable {
     let interest: FilterInterest
     let reader: FeedReader
     let health: ReaderHealth
+    let metrics: GatewayMetrics
     let logger: Logger
 }
