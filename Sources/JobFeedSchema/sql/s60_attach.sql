@@ -272,7 +272,7 @@ begin
         perform jobfeed.require_ownership(link.relation);
     end loop;
     perform jobfeed.generate(fresh);
-    perform jobfeed.ring();
+    perform jobfeed.ring_always();
     perform jobfeed.warn_of_surprises(fresh);
     return fresh;
 end
@@ -313,7 +313,7 @@ begin
         perform jobfeed.require_ownership(marked);
     end loop;
     perform jobfeed.remove(known);
-    perform jobfeed.ring();
+    perform jobfeed.ring_always();
 end
 $$;
 comment on function jobfeed.detach(text) is
