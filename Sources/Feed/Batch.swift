@@ -13,6 +13,10 @@ package struct Batch: Sendable {
     package let isTruncated: Bool
     /// For subscriptions that hold exactly `start`.
     package let changes: [Change]
+    /// About what it takes in memory.
+    package let bytes: Int
+    /// Columns that were changed by, or are missing from, updates whose rows are not whole.
+    private let partialColumns: Set<String>
 
     package init(
         feed: FeedDefinition,
@@ -31,6 +35,14 @@ package struct Batch: Sendable {
         self.moved = moved
         self.isTruncated = isTruncated
         self.changes = Self.derive(records, owners, moved, feed)
+        self.bytes = Self.bytes(of: records, moved, changes: self.changes.count)
+        self.partialColumns = Self.partialColumns(of: records, feed)
+    }
+
+    /// Whether every row that may enter a view with a filter on these columns is here as a whole. Large columns are
+    /// filled in only where some filter looked at the time.
+    package func isComplete(for filterColumns: Set<String>) -> Bool {
+        self.partialColumns.isDisjoint(with: filterColumns)
     }
 
     /// The same step for somebody who already holds `snapshot`, wherever that lies.
@@ -49,5 +61,24 @@ package struct Batch: Sendable {
         var owners = owners
         for record in records { owners.applyBefore(record, of: feed) }
         return Change.derive(from: records, owners: owners, moved: moved, feed: feed)
+    }
+
+    private static func partialColumns(of records: [LogRecord], _ feed: FeedDefinition) -> Set<String> {
+        var columns: Set<String> = []
+        for record in records where record.operation == .update {
+            guard let row = record.row, row.values.count < feed.columns.count else { continue }
+            columns.formUnion(record.before?.values.keys.map { $0 } ?? [])
+            for column in feed.columns where row[column.name] == nil { columns.insert(column.name) }
+        }
+        return columns
+    }
+
+    private static func bytes(of records: [LogRecord], _ moved: [ByteText: Row], changes: Int) -> Int {
+        // Of values that are kept in dictionaries by their column's name, the name and two pointers more.
+        func bytes(_ row: Row?) -> Int {
+            row?.values.reduce(64) { $0 + $1.key.utf8.count + $1.value.bytes.count + 48 } ?? 0
+        }
+        let rows = records.reduce(0) { $0 + 128 + $1.key.string.utf8.count + bytes($1.row) + bytes($1.before) }
+        return 256 + rows + moved.values.reduce(0) { $0 + 64 + bytes($1) } + changes * 128
     }
 }

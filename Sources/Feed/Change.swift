@@ -191,7 +191,7 @@ extension Change {
             audience: self.audience,
             row: earlier.row.overlaid(with: self.row),
             old: self.old.overlaid(with: earlier.old),
-            isInsert: self.isInsert,
+            isInsert: earlier.isInsert,
             isDelete: self.isDelete,
             ownerBefore: earlier.ownerBefore,
             ownerAfter: self.ownerAfter

@@ -58,12 +58,7 @@ package struct Coalescer: Sendable {
             self.held.append((key, step))
             return
         }
-        let earlier = self.held[place].step
-        guard case .update(let old) = earlier.delta, case .update(let new) = step.delta else { return }
-        let columns = Set(old).union(new)
-        self.held[place].step = (
-            step.change.merged(over: earlier.change), .update(columns: view.columns.filter(columns.contains))
-        )
+        if let merged = Replay.merged(step, over: self.held[place].step, in: view) { self.held[place].step = merged }
     }
 
     private static func isGauge(_ delta: View.Delta, of feed: FeedDefinition) -> Bool {
