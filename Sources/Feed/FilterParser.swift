@@ -35,7 +35,9 @@ package struct FilterParser: Sendable {
     }
 
     private func condition(_ text: String) throws(FilterError) -> Filter.Condition {
-        guard let equals = text.firstIndex(of: "=") else {
+        // By scalars: a sign with an accent after it is one `Character`, and the accent may begin a value.
+        let scalars = text.unicodeScalars
+        guard let equals = scalars.firstIndex(of: "=") else {
             throw FilterError(message: "\"\(text)\" is no condition; write column=operator.value, e.g. path=eq./send")
         }
         var column = String(text[..<equals])
@@ -65,19 +67,19 @@ package struct FilterParser: Sendable {
                 message: "column \"\(column)\" is quiet: its changes are not followed, so nothing can be filtered by it"
             )
         }
-        var rest = text[text.index(after: equals)...]
+        var rest = text[scalars.index(after: equals)...]
         var isNegated = false
         if rest.hasPrefix("not.") {
             isNegated = true
             rest = rest.dropFirst(4)
         }
-        guard let dot = rest.firstIndex(of: ".") else {
+        guard let dot = rest.unicodeScalars.firstIndex(of: ".") else {
             throw FilterError(
                 message: "\"\(text)\" has no operator; write \(column)=eq.\(rest), operators are \(Self.operatorList)"
             )
         }
         let name = String(rest[..<dot])
-        let value = String(rest[rest.index(after: dot)...])
+        let value = String(rest[scalars.index(after: dot)...])
         let type = member == nil ? definition.type : .text
         let test = try self.test(name, value, type: type, column: definition, isMember: member != nil)
         return Filter.Condition(column: column, member: member, type: type, isNegated: isNegated, test: test)

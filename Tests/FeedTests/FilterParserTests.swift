@@ -141,4 +141,11 @@ import Testing
         }
         #expect(understood > 10, "seed \(seed)")
     }
+
+    /// A sign and the accent after it are one `Character`.
+    @Test(arguments: ["\u{301}", "\u{FE0F}x"])
+    func aValueMayBeginWithAnAccent(_ value: String) throws {
+        let filter = try Self.parser.parse("path=eq.\(value)")
+        #expect(filter.conditions.map(\.test) == [.compare(.eq, literal: value)])
+    }
 }

@@ -1,9 +1,12 @@
 """What keeps others out: TLS, origins, roles, tokens, revocation, and silence about secrets."""
 
+import base64
+import hmac
 import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -15,10 +18,15 @@ import urllib.parse
 import warnings
 
 import psycopg
+import psycopg.sql
 import pytest
+import websockets.exceptions
+import websockets.sync.client
 import wire
 from certificates import Authority
-from conftest import SERVER, Gateway, install, private_cluster
+from conftest import SERVER, Gateway, House, install, private_cluster
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from test_cli import CLI, Tail
 
 
@@ -350,13 +358,13 @@ def test_a_database_without_tls(house, authority):
 # Pages of other origins
 
 
-def upgrade(gateway, *headers, host=None):
+def upgrade(gateway, *headers, host=None, bearer="good"):
     """Asks for a WebSocket; status, content type and body of the answer."""
     host = f"127.0.0.1:{gateway.port}" if host is None else host
     lines = [
         "GET /v1/feed HTTP/1.1", f"Host: {host}", "Connection: Upgrade", "Upgrade: websocket",
         "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-        f"Authorization: Bearer {wire.token()}", *headers]
+        *([f"Authorization: Bearer {wire.token()}"] if bearer else []), *headers]
     connection = socket.create_connection(("127.0.0.1", gateway.port), wire.PATIENCE)
     if gateway.trust:
         connection = gateway.trust.wrap_socket(connection, server_hostname="localhost")
@@ -464,3 +472,311 @@ def test_a_superuser_is_served_and_warned(house):
     assert "postgres is a superuser" in house.gateway.stderr
     code, out, errors = server("check", DATABASE_URL=house.database.dsn(), JOBFEED_JWT_SECRET=wire.SECRET)
     assert code == 0 and "superuser" in errors and "superuser" not in out
+
+
+# Hostile names and values
+
+# The accent makes one character of itself and the quote, for whoever counts characters.
+NAMES = ['"; drop table job; --', 'a"\u0301b"; select 1 --', "o'clock", "'\u0301; --", "a.b", "a\\b", "日本", "🚀", "$1", "%s %(x)s",
+         "{x}", " ", "NULL", "x" * 63]
+VALUES = ["'; drop table job; --", "\\'; drop table job; --", '"', '{"a"}', "{a,b}", "$1", "\u0301", "''", "a\"\u0301", "NULL",
+          "😀\n\t", "eq.x", "%", "*" * 3, "not.is.null"]
+
+
+def quoted(name):
+    return psycopg.sql.Identifier(name).as_string()
+
+
+@pytest.fixture(scope="module")
+def hostile(house):
+    """A feed whose schema, table, columns, keys, owners and values try to be SQL."""
+    schema, table = 'we"ird\'; --', '"; drop table job; --\u0301'
+    owner, status = 'ow"\u0301ner; --', "st'atus\\"
+    columns = ", ".join(f"{quoted(name)} text" for name in NAMES)
+    where = f"{quoted(schema)}.{quoted(table)}"
+    house.run(f"create schema {quoted(schema)}")
+    house.run(f"create table {where} (k text primary key, {quoted(owner)} text, {quoted(status)} text not null, {columns})")
+    house.run("select jobfeed.attach('hostile', %s::regclass, status => %s, owner => %s)", where, status, quoted(owner))
+    house.hostile = where
+    house.hostile_owner, house.hostile_status = owner, status
+    return house
+
+
+def put(house, key, owner, status="s", **columns):
+    row = {"k": key, house.hostile_owner: owner, house.hostile_status: status, **columns}
+    places = ", ".join(["%s"] * len(row))
+    names = ", ".join(map(quoted, row)).replace("%", "%%")
+    house.run(f"insert into {house.hostile.replace('%', '%%')} ({names}) values ({places})", *row.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_columns(hostile, name):
+    user = hostile.user()
+    with hostile.client(user) as client:
+        everything = client.subscribe("hostile", key=("k",))
+        assert everything.state == "live", everything.error
+        early = [client.subscribe("hostile", key=("k",), filter=f"{name}=eq.{value}") for value in VALUES]
+        assert all(held.state == "live" for held in early), [held.error for held in early if held.error]
+        only = client.subscribe("hostile", key=("k",), columns=[name])
+        listed = client.subscribe("hostile", key=("k",), filter=f'{name}=in.("; drop table job; --",x)')
+        assert listed.state == "live", listed.error
+        for value in VALUES:
+            put(hostile, f"{user}/{value}", user, **{name: value})
+        client.wait(lambda: len(everything.rows) == len(VALUES), "the rows")
+        for held, value in zip(early, VALUES):
+            client.wait(lambda: list(held.rows) == [f"{user}/{value}"], f"the row of {value!r}")
+            # The same from the snapshot, where SQL filters.
+            late = client.subscribe("hostile", key=("k",), filter=f"{name}=eq.{value}")
+            assert late.rows == held.rows, late.error
+        assert {row[name] for row in only.rows.values()} == set(VALUES) and listed.rows == {}
+    assert hostile.one("select to_regclass('job') is not null")
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_hostile_keys_and_states(hostile, value):
+    user = hostile.user()
+    key = f"{value},{user}"
+    with hostile.client(user) as client:
+        early = client.subscribe(f"hostile/{key}", key=("k",))
+        put(hostile, key, user, value)
+        put(hostile, "other" + key, user, "s")
+        client.wait(lambda: early.rows, "the row")
+        late = client.subscribe(f"hostile/{key}", key=("k",))
+        counts = client.subscribe("hostile#counts")
+        assert list(late.rows) == list(early.rows) == [key]
+        assert {s: n for s, n in counts.counts.items() if n} == {value: 1, "s": 1}
+        if "," not in value:
+            states = client.subscribe(f"hostile:{value}", key=("k",))
+            assert list(states.rows) == [key], states.error
+        resumed = client.subscribe("hostile", key=("k",), resume=early.cursor)
+        assert resumed.state == "live" and resumed.answer["recovered"] is True
+    assert hostile.one("select to_regclass('job') is not null")
+
+
+USERS = ["alice'; drop table job; --", "alice', true); select set_config('jobfeed.access', 'operator", "jobfeed_operator", "postgres",
+         "operator", "ALICE", "alice ", " alice", "alice\u0301", "\u200balice", "ali%", "_____", "*", "{alice}", '{"alice"}', "null",
+         "alice\\", "alice\n", "😀", "a" * 8000, "alice\x01", "1", "0", "true"]
+
+
+@pytest.mark.parametrize("user", USERS, ids=lambda user: repr(user[:30]))
+def test_hostile_users(hostile, user):
+    if not hostile.one("select exists (select from thread where author = 'alice')"):
+        hostile.job(hostile.thread("alice"))
+        put(hostile, "alice's", "alice")
+    mine = hostile.job(hostile.thread(user))
+    put(hostile, f"of {user[:100]}", user)
+    with hostile.client(user, by="frame") as client:
+        jobs, rows = client.subscribe(), client.subscribe("hostile", key=("k",))
+        assert client.welcome()["user"] == user
+        assert list(jobs.rows) == [str(mine)] and list(rows.rows) == [f"of {user[:100]}"]
+        hostile.run("update job set path = '/changed'")
+        client.wait(lambda: jobs.rows[str(mine)]["path"] == "/changed", "the update")
+        assert [key for _, key, _, _ in jobs.log] == [str(mine)]
+
+
+@pytest.mark.parametrize("user", ["", "alice\x00", "\x00", 7, True, None, ["alice"], {"a": "alice"}, "a" * (1 << 20)],
+                         ids=lambda user: repr(user)[:20])
+def test_impossible_users(house, user):
+    bearer = wire.token(user, sub=user)
+    if not isinstance(user, str) or len(user) < 100:
+        assert house.gateway.get("/v1/feed", {"Authorization": f"Bearer {bearer}"})[0] == 401
+    with house.client("alice", by="", bearer=bearer) as client:
+        client.problems.clear()
+        client.send({"type": "authenticate", "id": "0", "token": bearer})
+        assert client.closed() == (1009 if isinstance(user, str) and len(user) > 100 else 4501)
+
+
+# Accounts stay accounts
+
+
+def forged(payload, header=None, sign=None):
+    """A token as somebody makes it who has no key."""
+    def part(value):
+        text = value if isinstance(value, str) else json.dumps(value)
+        return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+    signed = part(header or {"alg": "HS256", "typ": "JWT"}) + "." + part(payload)
+    signature = sign(signed.encode()) if sign else b""
+    return signed + "." + base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
+
+
+def hs256(secret):
+    return lambda signed: hmac.digest(secret, signed, "sha256")
+
+
+@pytest.fixture(scope="module")
+def tempting(postgres, installed_template, tmp_path_factory):
+    """A gateway that takes HS256 and RS256, and rows whose secrets an account may not see."""
+    directory = tmp_path_factory.mktemp("tempting")
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = directory / "public.pem"
+    public.write_bytes(key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    with postgres.fresh_database(installed_template) as database:
+        gateway = Gateway(database.dsn(), directory, {"jwt_public_key_file": public}).start().wait_ready()
+        gateway.house = House(database, gateway)
+        gateway.public = public.read_bytes()
+        gateway.rsa = key
+        yield gateway
+        code = gateway.process.poll()
+        gateway.kill()
+        database.close()
+        assert code is None, f"the gateway died with {code}: {gateway.stderr[-2000:]}"
+
+
+def forgeries(gateway, user):
+    now = time.time()
+    mighty = {"sub": user, "access": "operator", "exp": now + 3600}
+    account = {**mighty, "access": "account"}
+    genuine = wire.token(user).split(".")
+    raised = forged(mighty).split(".")
+    none = b"0123456789abcdef" * 4
+    return {
+        "none": forged(mighty, {"alg": "none"}), "None": forged(mighty, {"alg": "None"}),
+        "no alg": forged(mighty, {"typ": "JWT"}), "alg of another type": forged(mighty, {"alg": ["HS256"]}),
+        "empty signature": forged(mighty), "other key": forged(mighty, sign=hs256(none)),
+        "empty key": forged(mighty, sign=hs256(b"")), "zeros": forged(mighty, sign=hs256(bytes(64))),
+        "HS256 by the public key": forged(mighty, sign=hs256(gateway.public)),
+        "HS256 by the stripped public key": forged(mighty, sign=hs256(gateway.public.strip())),
+        "RS256 by the secret": forged(mighty, {"alg": "RS256"}, hs256(wire.SECRET.encode())),
+        "another alg of the same key": forged(mighty, {"alg": "ES256"}, hs256(wire.SECRET.encode())),
+        "kid of a file": forged(mighty, {"alg": "HS256", "kid": "../../../dev/null"}, hs256(b"")),
+        "kid of SQL": forged(mighty, {"alg": "HS256", "kid": "x' union select 'k"}, hs256(b"k")),
+        "jwk": forged(mighty, {"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}}, hs256(bytes(3))),
+        "jku": forged(mighty, {"alg": "RS256", "jku": "http://127.0.0.1:1/jwks"}, hs256(none)),
+        "x5u": forged(mighty, {"alg": "RS256", "x5u": "http://127.0.0.1:1/x"}, hs256(none)),
+        "raised payload": ".".join([genuine[0], raised[1], genuine[2]]),
+        "expired": wire.token(user, ttl=-1), "expired operator": wire.token(user, "operator", ttl=-1),
+        "not yet": wire.token(user, nbf=now + 3600), "no exp": wire.token(user, exp=None),
+        "no access": wire.token(user, access=None), "access by another name": wire.token(user, "Operator"),
+        "access with a space": wire.token(user, "operator "), "unknown access": wire.token(user, "root"),
+        "access in an object": wire.token(user, {"operator": True}), "access of a number": wire.token(user, 1),
+        "encrypted": "a.b.c.d.e", "rubbish": "x", "empty": "", "dots": "..",
+        "account by nobody": forged(account),
+    }
+
+
+@pytest.mark.parametrize("by", ["header", "protocol", "frame"])
+def test_forged_tokens(tempting, by):
+    for name, bearer in forgeries(tempting, "alice").items():
+        if by == "frame":
+            if not bearer:
+                continue  # a command without its token; test_protocol.py
+            with tempting.client(by="", bearer=bearer or "x") as client:
+                client.send({"type": "authenticate", "id": "0", "token": bearer})
+                code, frames = client.closed(), client.frames
+                client.problems.clear()
+            assert code == 4501, name
+            assert [frame["type"] for frame in frames] == ["error"], name
+            assert len(bearer) < 10 or bearer not in str(frames), name
+            continue
+        header = f"Authorization: Bearer {bearer}" if by == "header" else f"Sec-WebSocket-Protocol: jobfeed.v1, bearer.{bearer}"
+        status, kind, problem = upgrade(tempting, header, bearer=None)
+        assert status == 401 and kind == "application/problem+json", (name, status)
+        assert len(bearer) < 10 or bearer not in str(problem), name
+
+
+def commands(rng, gateway, user, cursors, forgery):
+    """One random thing that an account may try."""
+    other = gateway.house
+    kind = rng.randrange(14)
+    number = f"q{rng.randrange(6)}"
+    if kind == 0:
+        return "good", {"type": "authenticate", "id": "a", "token": wire.token(user, ttl=rng.randrange(60, 4000))}
+    if kind == 1:
+        return "bad", {"type": "authenticate", "id": "a", "token": rng.choice(forgery)}
+    if kind == 2 and rng.randrange(4) == 0:
+        return "fatal", {"type": "authenticate", "id": "a", "token": rng.choice(
+            [wire.token("bob"), wire.token("bob", "operator"), wire.token(user, "operator"),
+             wire.token(user, ["account", "operator"]), wire.token("root", "operator")])}
+    if kind == 3:
+        return None, {"type": "unsubscribe", "id": number}
+    if kind == 4:
+        other.run("update job set errors = %s where path like '/%%'", json.dumps([{"message": f"HIDDEN {rng.random()}"}]))
+    if kind == 5:
+        other.run("update job set payload = %s where path = '/bob'", json.dumps({"x": f"BOBS {rng.random()}"}))
+    if kind == 6 and rng.randrange(3) == 0:
+        # Everybody is reset, some of them while they are still asking.
+        other.run("select jobfeed.attach('jobs', 'job', status => 'status', owner => 'assigned_to.author',"
+                  " hidden => '{errors}', quiet => '{updated_at}', gauges => '{progress}')")
+    channel = rng.choice(["jobs", "jobs#counts", "jobs:pending", "jobs:pending,failed", f"jobs/{other.bobs}", f"jobs/{other.mine}",
+                          "thread", "jobs/%", "jobs:operator"])
+    command = {"type": "subscribe", "id": number, "channel": channel}
+    if rng.randrange(2):
+        command["resume"] = rng.choice(cursors)
+    if rng.randrange(4) == 0:
+        command["columns"] = rng.choice([["errors"], ["status", "errors"], ["status"], ["*"], ["errors->x"], ["payload"]])
+    if rng.randrange(4) == 0:
+        command["filter"] = rng.choice(["errors=not.is.null", "errors->>message=like.HIDDEN*", "path=eq./bob", "assigned_to=eq.2",
+                                        "path=like.*", "author=eq.bob", "assigned_to.author=eq.bob", "status=eq.pending&path=neq.x",
+                                        "payload->>x=like.BOBS*"])
+    for name, value in (("snapshot", False), ("limit", 1), ("max_rate", 5), ("user", "bob"), ("access", "operator"),
+                        ("viewer", "operator"), ("hidden", []), ("token", wire.token("bob", "operator"))):
+        if rng.randrange(10) == 0:
+            command[name] = value
+    return None, command
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_account_never_gets_an_operators_mask(tempting, seed):
+    seed = int(os.environ.get("JOBFEED_SEED", seed))
+    rng = random.Random(seed)
+    house = tempting.house
+    user = f"alice{seed}"
+    house.mine = house.job(house.thread(user), path="/mine")
+    house.bobs = house.job(house.thread("bob"), path="/bob", payload='{"x": "BOBS"}')
+    house.run("update job set errors = '[{\"message\": \"HIDDEN\"}]'")
+    with house.client("root", "operator") as root:
+        seen = root.subscribe()
+        # The test is worth nothing if nobody sees what it looks for.
+        assert "HIDDEN" in str(seen.rows[str(house.mine)]["errors"]) and "BOBS" in str(seen.rows[str(house.bobs)]["payload"])
+        cursors = [seen.cursor, seen.cursor[:-2], "x", "", seen.cursor[::-1]]
+    forgery = list(forgeries(tempting, user).values())
+    received, done, code = [], [], None
+    with websockets.sync.client.connect(
+            tempting.url.replace("http", "ws") + "/v1/feed", subprotocols=["jobfeed.v1"], max_size=None, proxy=None,
+            additional_headers={"Authorization": f"Bearer {wire.token(user)}"}) as socket:
+        try:
+            for step in range(40):
+                expected, command = commands(rng, tempting, user, cursors, forgery)
+                done.append(command)
+                at = len(received)
+                socket.send(json.dumps(command))
+                if rng.randrange(3) and not expected:
+                    continue
+                socket.send(json.dumps({"type": "ping", "id": f"p{step}"}))
+                while not received or f'"p{step}"' not in received[-1]:
+                    received.append(socket.recv(wire.PATIENCE))
+                answers = [frame for frame in map(json.loads, received[at:]) if frame.get("id") == "a"]
+                if expected == "good":
+                    assert [frame["type"] for frame in answers] == ["authenticated"], (seed, command, answers)
+                if expected == "bad":
+                    assert {frame.get("code") for frame in answers} <= {"invalid_token", "missing_field", "invalid_field"} - {None}, \
+                        (seed, command, answers)
+                    assert answers, (seed, command)
+                assert expected != "fatal", (seed, command, answers)
+            # What is under way has to arrive, too.
+            for id in (f"q{number}" for number in range(6)):
+                socket.send(json.dumps({"type": "unsubscribe", "id": id}))
+            socket.send(json.dumps({"type": "subscribe", "id": "last", "channel": "jobs"}))
+            while '"live"' not in received[-1] or '"last"' not in received[-1]:
+                received.append(socket.recv(wire.PATIENCE))
+            house.run("update job set path = '/end' where id = %s", house.mine)
+            while '"/end"' not in received[-1]:
+                received.append(socket.recv(wire.PATIENCE))
+        except websockets.exceptions.ConnectionClosed:
+            while True:
+                try:
+                    received.append(socket.recv(wire.PATIENCE))
+                except websockets.exceptions.ConnectionClosed:
+                    break
+            code = socket.close_code
+            assert expected == "fatal", (seed, code, socket.close_reason, done[-3:])
+            assert (code, socket.close_reason) == (4503, "forbidden"), (seed, done[-1])
+    everything = "\n".join(received)
+    assert json.loads(received[0])["access"] == "account"
+    assert '"operator"' not in everything.replace('column \\"', ""), seed
+    for frame in map(json.loads, received):
+        if frame["type"] in ("snapshot", "changes"):
+            text = json.dumps(frame)
+            assert "HIDDEN" not in text and "BOBS" not in text and "/bob" not in text and '"errors"' not in text, (seed, frame)

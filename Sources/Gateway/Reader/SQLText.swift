@@ -3,7 +3,7 @@ import Feed
 /// Pieces of SQL made from names and values.
 enum SQLText {
     static func identifier(_ name: String) -> String {
-        "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+        "\"" + self.doubling(["\""], in: name) + "\""
     }
 
     static func table(_ schema: String, _ table: String) -> String {
@@ -12,8 +12,17 @@ enum SQLText {
 
     /// A string constant, whatever `standard_conforming_strings` says.
     static func literal(_ text: String) -> String {
-        let quoted = text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")
-        return "E'" + quoted.split(separator: "\\", omittingEmptySubsequences: false).joined(separator: "\\\\") + "'"
+        "E'" + self.doubling(["'", "\\"], in: text) + "'"
+    }
+
+    /// By scalars: a quote with an accent after it is one `Character`, and that is no quote.
+    private static func doubling(_ marks: Set<Unicode.Scalar>, in text: String) -> String {
+        var doubled = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            if marks.contains(scalar) { doubled.append(scalar) }
+            doubled.append(scalar)
+        }
+        return String(doubled)
     }
 
     /// The text form of an array parameter (PostgreSQL manual, "Array Input and Output Syntax").
