@@ -78,6 +78,7 @@ let package = Package(
                 .embedInCode("sql/s45_catalog.sql"),
                 .embedInCode("sql/s50_generate.sql"),
                 .embedInCode("sql/s60_attach.sql"),
+                .embedInCode("sql/s65_kick.sql"),
                 .embedInCode("sql/s70_privileges.sql"),
                 .embedInCode("sql/s80_refresh.sql"),
                 .embedInCode("sql/s90_reference_tables.sql"),

@@ -23,6 +23,7 @@ package enum SchemaScript {
             PackageResources.s45_catalog_sql,
             PackageResources.s50_generate_sql,
             PackageResources.s60_attach_sql,
+            PackageResources.s65_kick_sql,
             PackageResources.s70_privileges_sql,
             PackageResources.s80_refresh_sql,
         ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -891,6 +892,7 @@ def test_an_application_that_may_become_an_account_is_not_one(installed, two_thr
     "select * from jobfeed.change",
     "select * from jobfeed.installation",
     "select * from jobfeed.horizon",
+    "select * from jobfeed.revocation",
     "select jobfeed.epoch()",
     "select jobfeed.key_text('{\"id\": 1}', '{id}')",
     "insert into jobfeed.node (node, pid) values ('gw', 1) on conflict (node) do update set asleep = true",
@@ -910,12 +912,21 @@ def test_what_a_gateway_may_do(installed, statement):
     "select * from secret",
     "insert into jobfeed.change (feed, op) values ('jobs', 'T')",
     "delete from jobfeed.change",
+    "update jobfeed.change set feed = 'x'",
+    "truncate jobfeed.change",
+    "select * from thread",
+    "select count(title) from thread",
+    "select t from thread t",
     "update jobfeed.feed set hidden = '{}'",
     "update jobfeed.installation set version = 2",
     "update jobfeed.horizon set xid = '5'",
     "select * from jobfeed.migration",
     "truncate jobfeed.node",
     "select jobfeed.ring()",
+    "select jobfeed.ring_always()",
+    "select jobfeed.kick('alice')",
+    "insert into jobfeed.revocation (user_name, expires_at) values ('alice', 'infinity')",
+    "delete from jobfeed.revocation",
     "select jobfeed.attach('j', 'secret', status => 'status')",
     "select jobfeed.detach('jobs')",
     "create table jobfeed.mine ()",
@@ -940,7 +951,8 @@ def test_every_function_and_table_is_described(db):
         where pronamespace = 'jobfeed'::regnamespace and obj_description(oid, 'pg_proc') is null
         union all
         select oid::regclass::text from pg_class
-        where oid <> 'jobfeed.change_seq_seq'::regclass and relnamespace = 'jobfeed'::regnamespace and relkind in ('r', 'p', 'S') and obj_description(oid, 'pg_class') is null
+        where not exists (select from pg_depend where objid = pg_class.oid and deptype = 'i' and relkind = 'S')
+          and relnamespace = 'jobfeed'::regnamespace and relkind in ('r', 'p', 'S') and obj_description(oid, 'pg_class') is null
     """) == []
 
 
@@ -950,6 +962,108 @@ def test_functions_with_the_rights_of_the_owner_pin_their_search_path(db):
         where pronamespace = 'jobfeed'::regnamespace
           and not coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false)
     """) == []
+
+
+@pytest.mark.parametrize("role", ["app", "jobfeed_account", "jobfeed_operator", "jobfeed_gateway"])
+def test_nobody_calls_what_runs_with_the_rights_of_the_owner_but_for_his_own_purpose(db, role):
+    may = {
+        "jobfeed_gateway": ["epoch", "owner_of_jobs", "rotate"],
+        "jobfeed_account": ["owner_of_jobs"],
+    }
+    assert [name for (name,) in rows(db, """
+        select proname::text from pg_proc
+        where pronamespace = 'jobfeed'::regnamespace and prosecdef and has_function_privilege(%s, oid, 'EXECUTE')
+        order by 1""", [role])] == may.get(role, [])
+
+
+HOSTILE = "x'); drop table bystander; select ('\"; drop table bystander; --$$%s%%\\"
+
+
+def test_hostile_names_and_values_are_names_and_values(bare):
+    """In every argument of attach, in what the triggers log, and in what the policies compare."""
+    def name(text):
+        return '"' + text.replace('"', '""') + '"'
+
+    def literal(text):
+        return "'" + text.replace("'", "''") + "'"
+
+    bad = HOSTILE[:60]
+    table, column, path = name(bad), name(bad + "1"), name(bad + "2")
+    bare.execute(f"""
+        create table bystander ();
+        create schema {name(bad)};
+        create table {name(bad)}.{name(bad + "t")} ({column} text primary key, {path} text);
+        create table {name(bad)}.{table} ({column} text primary key, {name(bad + "s")} text, {name(bad + "h")} text,
+            {name(bad + "q")} text, {name(bad + "g")} text, {path} text references {name(bad)}.{name(bad + "t")});
+    """)
+    bare.execute(f"""
+        select jobfeed.attach('hostile', {literal(name(bad) + "." + table)}, status => {literal(bad + "s")},
+            owner => {literal(path + "." + path)}, hidden => array[{literal(bad + "h")}],
+            quiet => array[{literal(bad + "q")}], gauges => array[{literal(bad + "g")}])""")
+    bare.execute(f"insert into {name(bad)}.{name(bad + 't')} values ({literal(HOSTILE)}, {literal(HOSTILE)})")
+    bare.execute(f"insert into {name(bad)}.{table} values ({', '.join([literal(HOSTILE)] * 6)})")
+    bare.execute(f"update {name(bad)}.{table} set {name(bad + 's')} = 'new'")
+    bare.execute(f"update {name(bad)}.{name(bad + 't')} set {path} = {literal(HOSTILE + '!')}")
+    assert operations(bare, "hostile") == [("I", HOSTILE), ("U", HOSTILE), ("S", HOSTILE)]
+    for user, sees in [(HOSTILE + "!", 1), (HOSTILE, 0), ("' or true --", 0)]:
+        with reading_as(bare, "jobfeed_account", user, "account"):
+            [(count,)] = bare.execute(f"select count({column}) from {name(bad)}.{table}").fetchall()
+            assert count == sees
+    bare.execute(install_script(False))
+    bare.execute("select jobfeed.detach('hostile')")
+    assert catalog(bare)["triggers"] == [] and catalog(bare)["policies"] == []
+    assert value(bare, "select to_regclass('bystander') is not null")
+
+
+@pytest.mark.parametrize("argument", ["feed", "key", "status", "owner", "hidden", "quiet", "gauges"])
+def test_a_hostile_argument_that_names_nothing_is_refused(db, argument):
+    db.execute("create table bystander (); create table task (id int primary key, status text)")
+    arguments = {"feed": "tasks", "relation": "task", "status": "status"}
+    hostile = [HOSTILE] if argument in ("key", "hidden", "quiet", "gauges") else HOSTILE
+    arguments[argument] = hostile
+    places = ", ".join(f"{name} => %s" + ("::regclass" if name == "relation" else "") for name in arguments)
+    before = catalog(db)
+    with pytest.raises((psycopg.errors.UndefinedColumn, psycopg.errors.InvalidName, psycopg.errors.InvalidParameterValue)):
+        db.execute(f"select jobfeed.attach({places})", list(arguments.values()))
+    with pytest.raises(psycopg.errors.UndefinedObject):
+        db.execute("select jobfeed.detach(%s)", [HOSTILE])
+    assert catalog(db) == before
+    assert value(db, "select to_regclass('bystander') is not null")
+
+
+# Kick
+
+
+def test_a_kick_is_recorded_and_rings(two_threads, doorbell):
+    node(two_threads, False)
+    assert doorbell("select jobfeed.kick('alice')", "select jobfeed.kick(token_id => 't-1', lasts => '1 hour')") == ["", ""]
+    assert rows(two_threads, "select user_name, token_id, expires_at - revoked_at, revoked_at <= clock_timestamp()"
+                             " from jobfeed.revocation order by id") == [
+        ("alice", None, timedelta(days=1), True), (None, "t-1", timedelta(hours=1), True)]
+
+
+def test_a_kick_that_has_expired_is_removed_by_the_next(db):
+    first = value(db, "select jobfeed.kick('alice')")
+    db.execute("update jobfeed.revocation set revoked_at = '2000-01-01', expires_at = now()")
+    second = value(db, "select jobfeed.kick('bob')")
+    assert second > first
+    assert rows(db, "select id, user_name from jobfeed.revocation") == [(second, "bob")]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ("", "needs either a user or a token"),
+    ("'alice', 't-1'", "needs either a user or a token"),
+    ("''", "needs either a user or a token"),
+    ("'', 't-1'", "needs either a user or a token"),
+    ("token_id => ''", "needs either a user or a token"),
+    ("'alice', lasts => '0'", "must last longer than nothing, such as 1 day; lasts is 00:00:00"),
+    ("'alice', lasts => '-1 day'", "lasts is -1 days"),
+    ("'alice', lasts => null", "lasts is null"),
+])
+def test_a_kick_of_nobody_is_refused(db, arguments, message):
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as refusal:
+        db.execute(f"select jobfeed.kick({arguments})")
+    assert message in refusal.value.diag.message_primary
 
 
 # Shapes of tables

@@ -81,6 +81,19 @@ begin
         'every change ever dropped from the log is visible in it, so the log is complete for a snapshot that includes '
         'this one; null: nothing was ever dropped';
 
+    create table jobfeed.revocation (
+        id bigint generated always as identity primary key,
+        user_name text,
+        token_id text,
+        revoked_at timestamptz not null default clock_timestamp(),
+        expires_at timestamptz not null,
+        check (num_nonnulls(user_name, token_id) = 1),
+        check (expires_at > revoked_at)
+    );
+    comment on table jobfeed.revocation is
+        'who was kicked: gateways end the sessions of that user or token, and until expires_at refuse tokens of the user '
+        'that were issued before revoked_at, or the token with that id (claim jti); written by jobfeed.kick';
+
     insert into jobfeed.migration (version) values (2);
 end
 $migration$;

@@ -6,7 +6,8 @@ revoke all on all sequences in schema jobfeed from public, jobfeed_gateway, jobf
 revoke all on schema jobfeed from public;
 
 grant usage on schema jobfeed to jobfeed_gateway;
-grant select on jobfeed.installation, jobfeed.feed, jobfeed.change, jobfeed.horizon, jobfeed.log_slot
+grant select on jobfeed.installation, jobfeed.feed, jobfeed.change, jobfeed.horizon, jobfeed.log_slot,
+    jobfeed.revocation
 to jobfeed_gateway;
 grant select, insert, update, delete on jobfeed.node to jobfeed_gateway;
 grant execute on function jobfeed.epoch() to jobfeed_gateway;
