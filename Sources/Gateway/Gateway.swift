@@ -53,7 +53,8 @@ package struct Gateway {
             settings: database.with(applicationName: "jobfeed/\(configuration.node)/snapshot"),
             size: configuration.poolSize,
             maximumWaiting: 10_000,
-            logger: self.logger
+            logger: self.logger,
+            observe: metrics.poolEvent
         )
         var limits = SessionContext.Limits()
         limits.subscriptions = configuration.subscriptionsPerConnection

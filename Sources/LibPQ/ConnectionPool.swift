@@ -8,12 +8,28 @@ package enum PoolError: Error, Sendable, Hashable {
 
 /// Lends connections to blocking bodies that run on the pool's own threads, one connection per thread.
 package final class ConnectionPool: Sendable {
-    private let queue: WorkQueue
+    package enum Event: Sendable {
+        /// A body has run, whether or not it failed.
+        case ran(waited: Duration, used: Duration)
+        /// A body was refused with ``PoolError/overloaded``.
+        case refused
+    }
 
-    package init(settings: ConnectionSettings, size: Int, maximumWaiting: Int, logger: Logger) {
+    private let queue: WorkQueue
+    private let observe: @Sendable (Event) -> Void
+
+    /// - Parameter observe: called on the pool's threads and on those of callers; must not block.
+    package init(
+        settings: ConnectionSettings,
+        size: Int,
+        maximumWaiting: Int,
+        logger: Logger,
+        observe: @escaping @Sendable (Event) -> Void = { _ in }
+    ) {
         precondition(size > 0, "a pool of \(size) connections can run nothing")
         let queue = WorkQueue(maximumWaiting: maximumWaiting)
         self.queue = queue
+        self.observe = observe
         for number in 0..<size {
             queue.startWorker(name: "postgres-\(number)") {
                 let connection = PooledConnection(settings: settings, logger: logger, queue: queue)
@@ -41,19 +57,26 @@ package final class ConnectionPool: Sendable {
         _ body: @escaping @Sendable (Connection) throws -> T
     ) async throws -> T {
         let queue = self.queue
+        let observe = self.observe
         let id = queue.makeID()
+        let asked = ContinuousClock.now
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<T, any Error>) in
                 let job = WorkQueue.Job(
                     id: id,
                     run: { connection in
+                        let started = ContinuousClock.now
                         let result = Swift.Result { try connection.lend(to: body) }
+                        observe(.ran(waited: started - asked, used: .now - started))
                         queue.becameIdle()
                         continuation.resume(with: result)
                     },
                     fail: { continuation.resume(throwing: $0) }
                 )
-                if let refusal = queue.add(job) { return job.fail(refusal) }
+                if let refusal = queue.add(job) {
+                    if refusal == .overloaded { observe(.refused) }
+                    return job.fail(refusal)
+                }
                 // A cancellation that came before the job was in the queue found nothing to remove.
                 if Task.isCancelled { queue.remove(id)?.fail(CancellationError()) }
             }

@@ -56,7 +56,14 @@ import Testing
     }
 
     @Test func refusesWhenTheQueueIsFull() async throws {
-        try await withPool(Server.settings(), maximumWaiting: 2) { pool in
+        let events = Diary()
+        let observe: @Sendable (ConnectionPool.Event) -> Void = { event in
+            switch event {
+            case .refused: events.note(0)
+            case .ran(let waited, let used): events.note(waited >= .zero && used > .zero ? 1 : -1)
+            }
+        }
+        try await withPool(Server.settings(), maximumWaiting: 2, observe: observe) { pool in
             let gate = Gate()
             let running = Task { try await pool.withConnection { _ in try gate.pass() } }
             try await eventually { gate.entered == 1 }
@@ -71,6 +78,7 @@ import Testing
             try await running.value
             for task in waiting { try await task.value }
             #expect(order.entries == [1, 2])
+            #expect(events.entries == [0, 1, 1, 1])
             #expect(pool.waiting == 0)
         }
     }

@@ -28,13 +28,15 @@ func withPool<T>(
     _ settings: ConnectionSettings,
     size: Int = 1,
     maximumWaiting: Int = 10,
+    observe: @escaping @Sendable (ConnectionPool.Event) -> Void = { _ in },
     _ body: (ConnectionPool) async throws -> T
 ) async throws -> T {
     let pool = ConnectionPool(
         settings: settings,
         size: size,
         maximumWaiting: maximumWaiting,
-        logger: .init(label: "test")
+        logger: .init(label: "test"),
+        observe: observe
     )
     do {
         let value = try await body(pool)

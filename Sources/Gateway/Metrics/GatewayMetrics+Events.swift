@@ -1,4 +1,5 @@
 import Feed
+import LibPQ
 import Synchronization
 import WebSocketTransport
 
@@ -19,6 +20,16 @@ extension GatewayMetrics {
         self.connections.decrement()
         self.disconnects.increment(Disconnect(reason))
         if let identity { self.users.set(self.userTable.remove(ByteText(identity.user))) }
+    }
+
+    @Sendable
+    func poolEvent(_ event: ConnectionPool.Event) {
+        switch event {
+        case .ran(let waited, let used):
+            self.poolWait.record(waited)
+            self.poolUse.record(used)
+        case .refused: self.poolRefusals.increment()
+        }
     }
 
     func httpResponse(status: Int) {

@@ -96,7 +96,7 @@ final class GatewayMetrics: Sendable {
         self.commandErrors = LabelledCounters(
             r,
             "jobfeed_command_errors_total",
-            "Error frames sent to clients.",
+            "Commands refused, by the code of the answer.",
             label: "code"
         )
 
@@ -153,7 +153,7 @@ final class GatewayMetrics: Sendable {
         self.rotations = LabelledCounters(
             r,
             "jobfeed_log_rotations_total",
-            "Attempts of this node to rotate the log.",
+            "Calls of jobfeed.rotate by this node, by what it did.",
             label: "outcome"
         )
         self.rotationOverdue = r.gauge(

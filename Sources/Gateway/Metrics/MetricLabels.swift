@@ -1,3 +1,4 @@
+import Feed
 import JobFeedProtocol
 import WebSocketTransport
 
@@ -13,6 +14,17 @@ enum ReadCause: String, Sendable, CaseIterable {
     case backstop
     /// Somebody in the node asked.
     case request
+
+    /// - Parameter mode: of the doorbell, before the read.
+    init(_ cause: Doorbell.Cause, in mode: Doorbell.Mode) {
+        switch (cause, mode) {
+        case (.rung, _): self = .ring
+        case (.poked, _): self = .request
+        case (.timer, .asleep): self = .backstop
+        case (.timer, .fallingAsleep): self = .barrier
+        case (.timer, .awake), (.timer, .polling): self = .poll
+        }
+    }
 }
 
 /// Whether writers have to ring.
@@ -24,6 +36,15 @@ enum DoorbellState: String, Sendable, CaseIterable {
     case polling
     /// There is no database.
     case disconnected
+
+    init(_ mode: Doorbell.Mode) {
+        switch mode {
+        case .awake: self = .awake
+        case .fallingAsleep: self = .fallingAsleep
+        case .asleep: self = .asleep
+        case .polling: self = .polling
+        }
+    }
 }
 
 /// What a subscription that brought a cursor was served from.
@@ -37,13 +58,9 @@ enum ResumeSource: String, Sendable, CaseIterable {
     }
 }
 
+/// What `jobfeed.rotate` says it did, in its words, or that it failed.
 enum RotationOutcome: String, Sendable, CaseIterable {
-    case rotated
-    /// A lock did not come in time; tried again later.
-    case lockTimeout = "lock_timeout"
-    /// Another node is at it.
-    case busy
-    case failed
+    case idle, busy, waiting, blocked, emptied, switched, failed
 }
 
 /// One of the ways in which connections end; there are few, whatever peers send.

@@ -84,6 +84,7 @@ extension Session {
                 self.context.interest.add(plan.view.filter.columns, feed: plan.view.feed.name)
                 self.shard.restart(subscription, with: plan.view)
                 let isReset = subscription.isAnswered
+                self.context.metrics.resets.increment(reason)
                 if isReset { self.answer(MessageWriter.reset(id: subscription.id, reason: reason.rawValue)) }
                 self.enqueueLoad(subscription, resume: isReset ? nil : subscription.request.resume, isReset: isReset)
             } catch {

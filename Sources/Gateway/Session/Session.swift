@@ -136,6 +136,7 @@ final class Session: WebSocketSession {
     func refuse(id: String?, _ code: ErrorCode, _ message: String) {
         self.answer(MessageWriter.error(id: id, code: code, message: message))
         self.errors += 1
+        self.context.metrics.commandErrors.increment(code)
         if self.errors > self.context.limits.errors { self.close(.protocolError, detail: "too many errors") }
     }
 
