@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help deps deps-test build release demo test test-swift test-integration test-browser sanitize lint format clean
+.PHONY: help deps deps-test build release demo test test-swift test-integration test-browser soak sanitize lint format clean
 
 SWIFT_SOURCES := Sources Tests web-demo Package.swift
 PYTHON := .venv/bin/python
@@ -42,6 +42,11 @@ test-integration:
 
 test-browser:
 	CHROMIUM="$${CHROMIUM:-$$(scripts/deps.sh chromium)}" $(PYTHON) -m pytest -q Tests/Browser
+
+SOAK_SECONDS ?= 1800
+soak: ## Let the oracle watch random writers for half an hour: make soak SOAK_SECONDS=1800
+	JOBFEED_ORACLE_SECONDS=$(SOAK_SECONDS) JOBFEED_ORACLE_PROGRESS=30 \
+		$(PYTHON) -m pytest -q -s Tests/Integration/test_oracle.py::test_oracle
 
 # Only what needs no database; see Tests/Sanitize/Package.swift. LeakSanitizer reports XCTest itself.
 SANITIZE = swift test --package-path Tests/Sanitize

@@ -5,7 +5,7 @@ import time
 import wire
 
 
-def visible(connection, user, access="account", table="job", columns="*", where="true", key=("id",)):
+def visible(connection, user, access="account", table="job", columns="*", where="true", key=("id",), parse=wire.parse):
     """The rows as to_jsonb gives them, by key, selected as that user."""
     role = "jobfeed_operator" if access == "operator" else "jobfeed_account"
     with connection.transaction(force_rollback=True):
@@ -23,7 +23,7 @@ def visible(connection, user, access="account", table="job", columns="*", where=
         connection.execute("select set_config('jobfeed.access', %s, true)", [access])
         found = connection.execute(
             f"select to_jsonb(x)::text from (select {columns} from {table} where {where}) x").fetchall()
-    rows = [wire.parse(text) for (text,) in found]
+    rows = [parse(text) for (text,) in found]
     return {wire.key_text(row, key): row for row in rows}
 
 

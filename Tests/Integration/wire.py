@@ -46,6 +46,11 @@ def parse(text):
     return json.loads(text, parse_float=decimal.Decimal)
 
 
+def exact(text):
+    """JSON in which 1.5 and 1.50 differ, as their bytes do."""
+    return json.loads(text, parse_float=lambda digits: ("number", digits))
+
+
 def token(user="alice", access="account", ttl=3600, secret=SECRET, **claims):
     payload = {"sub": user, "access": access, "exp": time.time() + ttl, **claims}
     return jwt.encode({name: value for name, value in payload.items() if value is not None}, secret, "HS256")
@@ -216,6 +221,8 @@ class Subscription:
 class Client:
     """One connection; a thread of its own reads and checks."""
 
+    parse = staticmethod(parse)
+
     def __init__(self, url, user="alice", access="account", by="header", bearer=None, deflate=True, **options):
         self.user, self.access = user, access
         self.bearer = bearer or token(user, access)
@@ -266,7 +273,7 @@ class Client:
     def receive(self, message):
         if not isinstance(message, str):
             raise Violation("a binary frame")
-        frame = parse(message)
+        frame = self.parse(message)
         self.frames.append(frame)
         kind = frame.get("type")
         if kind not in SHAPES:
