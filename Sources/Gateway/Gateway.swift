@@ -25,7 +25,11 @@ package struct Gateway {
     /// - Parameter onListening: called once connections are accepted, with the address.
     package func run(onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void) async throws {
         let configuration = self.configuration
-        let authenticator = try await configuration.keys.authenticator(rules: configuration.tokens)
+        let revocations = Revocations()
+        let authenticator = try await configuration.keys.authenticator(
+            rules: configuration.tokens,
+            revocations: revocations
+        )
         let certificate = try configuration.tls.map { try ServerCertificate($0, logger: self.logger) }
         let database = try await DatabaseCheck(settings: configuration.database, logger: self.logger)
             .waitUntilUsable(timeout: configuration.startTimeout)
@@ -46,6 +50,7 @@ package struct Gateway {
             node: configuration.node,
             hub: hub,
             interest: interest,
+            revocations: revocations,
             health: health,
             logger: self.logger
         )
@@ -64,6 +69,7 @@ package struct Gateway {
             limits: limits,
             heartbeat: configuration.heartbeat,
             authenticator: authenticator,
+            revocations: revocations,
             pool: pool,
             interest: interest,
             reader: reader,

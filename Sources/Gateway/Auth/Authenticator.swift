@@ -2,7 +2,7 @@ import Foundation
 import JWTKit
 import JobFeedProtocol
 
-/// Verifies tokens: pinned algorithms, known keys, then ``TokenRules``.
+/// Verifies tokens: pinned algorithms, known keys, then ``TokenRules``, then ``Revocations``.
 package struct Authenticator: Sendable {
     private static let maximumTokenBytes = 16 << 10
 
@@ -10,8 +10,11 @@ package struct Authenticator: Sendable {
     /// A key collection per algorithm: a token chooses among keys, never what a key is used for.
     private let keys: [String: JWTKeyCollection]
 
-    init(rules: TokenRules, keys: [String: JWTKeyCollection]) {
+    private let revocations: Revocations
+
+    init(rules: TokenRules, keys: [String: JWTKeyCollection], revocations: Revocations) {
         self.rules = rules
+        self.revocations = revocations
         self.keys = keys
     }
 
@@ -36,7 +39,11 @@ package struct Authenticator: Sendable {
         } catch {
             throw AuthenticationError(message: "the token's signature does not fit any known key")
         }
-        return try self.rules.identity(of: claims, now: now)
+        let identity = try self.rules.identity(of: claims, now: now)
+        guard !self.revocations.refuses(identity, now: now) else {
+            throw AuthenticationError(message: "this session was revoked by an operator; sign in again for a new token")
+        }
+        return identity
     }
 
     private static func algorithm(of token: String) throws(AuthenticationError) -> String {

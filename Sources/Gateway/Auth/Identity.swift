@@ -9,10 +9,16 @@ package struct Identity: Sendable, Equatable {
     package let access: Access
     /// Seconds since 1970.
     package let expiresAt: Double
+    /// Seconds since 1970 (`iat`).
+    package let issuedAt: Double?
+    /// The token's own name (`jti`).
+    package let tokenID: String?
 
-    package init(user: String, access: Access, expiresAt: Double) {
+    package init(user: String, access: Access, expiresAt: Double, issuedAt: Double? = nil, tokenID: String? = nil) {
         self.user = user
         self.access = access
+        self.issuedAt = issuedAt
+        self.tokenID = tokenID
         // A year of five digits and more is nobody's business, and must not overflow.
         self.expiresAt = min(max(expiresAt, 0), 253_402_300_799)
     }

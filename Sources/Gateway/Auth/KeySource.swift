@@ -19,7 +19,10 @@ package struct KeySource: Sendable {
     /// Shorter secrets are guessed offline.
     package static let minimumSecretBytes = 32
 
-    package func authenticator(rules: TokenRules) async throws(KeyError) -> Authenticator {
+    package func authenticator(
+        rules: TokenRules,
+        revocations: Revocations = Revocations()
+    ) async throws(KeyError) -> Authenticator {
         for name in self.algorithms where !Self.supportedAlgorithms.contains(name) {
             throw KeyError(
                 message: "algorithm \"\(name)\" is not supported; supported are "
@@ -40,7 +43,7 @@ package struct KeySource: Sendable {
         for name in self.algorithms where accepted[name] == nil {
             throw KeyError(message: "algorithm \(name) is to be accepted, but no key for it is given")
         }
-        return Authenticator(rules: rules, keys: accepted)
+        return Authenticator(rules: rules, keys: accepted, revocations: revocations)
     }
 
     private func addSecret(to keys: inout [String: JWTKeyCollection]) async throws(KeyError) {

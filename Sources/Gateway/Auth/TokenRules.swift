@@ -10,7 +10,7 @@ package struct TokenRules: Sendable {
     package var operatorValues: Set<String> = ["operator"]
     package var issuer: String? = nil
     package var audience: String? = nil
-    /// Clock differences that are forgiven, in seconds; only for `nbf` and `iat`: `exp` has its own grace.
+    /// Clock differences that are forgiven, in seconds; only for `nbf`: `exp` has its own grace.
     package var leeway: Double = 5
 
     package init() {}
@@ -33,14 +33,21 @@ package struct TokenRules: Sendable {
         guard let user = claims.string(self.userClaim), !user.isEmpty, !user.utf8.contains(0) else {
             throw AuthenticationError(message: "the token has no \(self.userClaim) claim that names a user")
         }
+        let access = try self.access(of: claims)
+        return Identity(
+            user: user,
+            access: access,
+            expiresAt: expiresAt,
+            issuedAt: claims.number("iat"),
+            tokenID: claims.string("jti")
+        )
+    }
+
+    private func access(of claims: TokenClaims) throws(AuthenticationError) -> Identity.Access {
         let values = claims.strings(self.accessClaim)
         // An operator's token is an operator's even when it lists both.
-        if values.contains(where: self.operatorValues.contains) {
-            return Identity(user: user, access: .operator, expiresAt: expiresAt)
-        }
-        if values.contains(where: self.accountValues.contains) {
-            return Identity(user: user, access: .account, expiresAt: expiresAt)
-        }
+        if values.contains(where: self.operatorValues.contains) { return .operator }
+        if values.contains(where: self.accountValues.contains) { return .account }
         throw AuthenticationError(
             message: "the token's \(self.accessClaim) claim gives no access here; accepted are "
                 + self.accountValues.union(self.operatorValues).sorted().joined(separator: ", ")

@@ -14,6 +14,7 @@ final class FeedReader: Sendable {
     private let node: String
     private let hub: Hub
     private let interest: FilterInterest
+    private let revocations: Revocations
     private let health: ReaderHealth
     private let logger: Logger
     private let wakeup: Wakeup
@@ -25,6 +26,7 @@ final class FeedReader: Sendable {
         node: String,
         hub: Hub,
         interest: FilterInterest,
+        revocations: Revocations,
         health: ReaderHealth,
         logger: Logger
     ) throws {
@@ -32,6 +34,7 @@ final class FeedReader: Sendable {
         self.node = node
         self.hub = hub
         self.interest = interest
+        self.revocations = revocations
         self.health = health
         self.logger = logger
         self.wakeup = try Wakeup()
@@ -61,7 +64,7 @@ final class FeedReader: Sendable {
     private var isStopping: Bool { self.state.withLock { $0.isStopping } }
 
     private func run() {
-        var follower = LogFollower()
+        var follower = LogFollower(revocations: self.revocations)
         var backoff = Duration.milliseconds(200)
         while !self.isStopping {
             do {

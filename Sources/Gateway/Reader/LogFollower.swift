@@ -3,6 +3,7 @@ import LibPQ
 
 /// Where this node stands in the log, and what it knows of the feeds.
 struct LogFollower {
+    private let revocations: Revocations
     private var epoch: UInt64? = nil
     private var snapshot: Snapshot? = nil
     private var catalog: [String: FeedDefinition] = [:]
@@ -13,6 +14,10 @@ struct LogFollower {
     /// `Step.stamp` of the log reader when the catalog was last looked at, and when that was.
     private var stamp = ""
     private var columnsChecked: ContinuousClock.Instant? = nil
+
+    init(revocations: Revocations) {
+        self.revocations = revocations
+    }
 
     /// Checks after a connect that this is still the same history.
     /// - Returns: a step that starts a new history, when it is another one.
@@ -110,6 +115,7 @@ struct LogFollower {
     }
 
     private mutating func refreshCatalog(_ connection: Connection, stamp: String) throws {
+        if stamp != self.stamp { try self.revocations.load(connection) }
         if let fresh = try Catalog.reload(connection, unlessStill: self.catalog) {
             for name in Set(fresh.keys).union(self.catalog.keys)
             where self.catalog[name]?.revision != fresh[name]?.revision {

@@ -19,7 +19,7 @@ struct LogReader {
         let snapshot: Snapshot
         /// Microseconds since 1970, by the clock of the database: a moment before the snapshot was taken.
         let readAt: Int64
-        /// Another one after each `jobfeed.attach` and `jobfeed.detach`.
+        /// Another one after each `jobfeed.attach`, `jobfeed.detach` and `jobfeed.kick`.
         let stamp: String
         var records: [String: [LogRecord]]
         var isTooLarge: Bool
@@ -34,7 +34,8 @@ struct LogReader {
     private static func sql(filter: String, limit: Int) -> String {
         """
         SELECT pg_current_snapshot()::text,
-               (SELECT coalesce(string_agg(xmin::text, ',' ORDER BY name), '') FROM jobfeed.feed),
+               (SELECT coalesce(string_agg(xmin::text, ',' ORDER BY name), '') FROM jobfeed.feed) || '/'
+                   || \(Revocations.stampSQL),
                (extract(epoch FROM statement_timestamp()) * 1000000)::bigint,
                c.seq, c.xid, c.feed, c.op, c.key, c.hop, (extract(epoch FROM c.at) * 1000000)::bigint, c.row, c.before
         FROM (SELECT 1) AS always LEFT JOIN (

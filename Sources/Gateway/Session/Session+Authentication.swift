@@ -48,6 +48,7 @@ extension Session {
                 return self.close(.forbidden)
             }
             self.identity = new
+            self.revocationsSeen = nil
             self.answer(MessageWriter.authenticated(id: id, expiresAt: new.expiresAtText))
         }
     }

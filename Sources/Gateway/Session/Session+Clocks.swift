@@ -19,6 +19,12 @@ extension Session {
         self.closeIfTooSlow(now: now)
         // Errors count as a flood, not over a lifetime.
         self.errors = max(0, self.errors - 1)
+        // Also what was revoked between the token's check and the first tick.
+        let revocations = self.context.revocations.version
+        if self.revocationsSeen != revocations {
+            self.revocationsSeen = revocations
+            if self.context.revocations.refuses(identity, now: wallClockSeconds) { return self.close(.revoked) }
+        }
         if wallClockSeconds > identity.expiresAt + Self.expiryGrace { return self.close(.tokenExpired) }
         if let since = self.context.health.status.lostSince, .now - since > Self.databaseGrace {
             return self.close(.feedUnavailable)

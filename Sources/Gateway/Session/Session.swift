@@ -16,6 +16,8 @@ final class Session: WebSocketSession {
     var connection: WebSocketConnection?
     var identity: Identity?
     var isVerifying = false
+    /// The version of the revocations that this identity was compared with.
+    var revocationsSeen: UInt64? = nil
     var waiting: Deque<Command> = []
     var subscriptions: [String: Subscription] = [:]
     /// Ids of subscriptions to a feed that nobody knows yet, each with a number of its own.

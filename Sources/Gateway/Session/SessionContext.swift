@@ -18,6 +18,7 @@ struct SessionContext: Sendable {
     let limits: Limits
     let heartbeat: Duration
     let authenticator: Authenticator
+    let revocations: Revocations
     let pool: ConnectionPool
     let interest: FilterInterest
     let reader: FeedReader
