@@ -120,7 +120,9 @@ struct Settings {
             do {
                 providers.append(try await FileProvider<YAMLSnapshot>(filePath: FilePath(file)))
             } catch {
-                throw Console.fail("cannot read the configuration file \(file): \(error)", Exit.configuration)
+                // What follows the first line quotes the file, which may hold a secret there.
+                let reason = "\(error)".prefix { !$0.isNewline }
+                throw Console.fail("cannot read the configuration file \(file): \(reason)", Exit.configuration)
             }
         }
         self.reader = ConfigReader(providers: providers)

@@ -780,3 +780,248 @@ def test_an_account_never_gets_an_operators_mask(tempting, seed):
         if frame["type"] in ("snapshot", "changes"):
             text = json.dumps(frame)
             assert "HIDDEN" not in text and "BOBS" not in text and "/bob" not in text and '"errors"' not in text, (seed, frame)
+
+
+# Revocation
+
+
+def issued(user, access="account", ago=600, **claims):
+    """A token that says when it was issued, and by what name."""
+    return wire.token(user, access, iat=time.time() - ago, **claims)
+
+
+def kick(database, *arguments):
+    return server("kick", *arguments, DATABASE_URL=database.dsn())
+
+
+def status(gateway, bearer):
+    code, body, _ = gateway.get("/v1/feed", {"Authorization": f"Bearer {bearer}"})
+    return code, json.loads(body)["detail"]
+
+
+@pytest.fixture(scope="module")
+def pair(postgres, installed_template, tmp_path_factory):
+    """Two nodes of one database."""
+    directory = tmp_path_factory.mktemp("pair")
+    with postgres.fresh_database(installed_template) as database:
+        nodes = [Gateway(database.dsn("gateway_login"), directory, {"node": f"node{number}"}).start() for number in (1, 2)]
+        yield database, [node.wait_ready() for node in nodes]
+        codes = [node.process.poll() for node in nodes]
+        for node in nodes:
+            node.kill()
+        database.close()
+        assert codes == [None, None], [node.stderr[-2000:] for node in nodes]
+
+
+def test_kick_a_user_on_every_node(pair):
+    database, nodes = pair
+    old = issued("kicked")
+    kicked = [node.client("kicked", by=by, bearer=bearer) for node in nodes
+              for by, bearer in (("header", old), ("frame", issued("kicked", "operator")), ("header", wire.token("kicked")))]
+    others = [node.client(user, bearer=issued(user)) for node in nodes for user in ("Kicked", "kicked ", "other")]
+    for client in kicked + others:
+        client.subscribe()
+    code, out, errors = kick(database, "--user", "kicked", "--lasts", "1h")
+    assert code == 0 and "kicked" in out and "1h" in out, errors
+    for client in kicked:
+        assert (client.closed(), client.close_reason) == (4504, "revoked")
+    for node in nodes:
+        for bearer in (old, wire.token("kicked"), issued("kicked", "operator")):
+            assert status(node, bearer)[0] == 401 and "revoked" in status(node, bearer)[1]
+        with node.client(by="", bearer=old) as client:
+            client.send({"type": "authenticate", "id": "0", "token": old})
+            assert client.closed() == 4501 and "revoked" in client.frames[0]["message"]
+        # Whoever signs in anew is welcome.
+        with node.client("kicked", bearer=issued("kicked", ago=-2)) as client:
+            assert client.subscribe().state == "live"
+    for client in others:
+        assert client.ask({"type": "ping", "id": "p"}, "pong")
+        client.close()
+
+
+def test_kick_a_token(pair):
+    database, nodes = pair
+    first, second = issued("twice", jti="first '; --"), issued("twice", jti="second")
+    gone = [node.client("twice", bearer=first) for node in nodes]
+    kept = [node.client("twice", bearer=second) for node in nodes]
+    assert kick(database, "--token-id", "first '; --")[0] == 0
+    assert [client.closed() for client in gone] == [4504, 4504]
+    for node, client in zip(nodes, kept):
+        assert status(node, first)[0] == 401 and status(node, second)[0] == 426
+        # A refresh cannot bring it back, and does not cost the session.
+        assert client.ask({"type": "authenticate", "id": "a", "token": first}, "error")["code"] == "invalid_token"
+        assert client.ask({"type": "authenticate", "id": "b", "token": second}, "authenticated")
+        client.close()
+
+
+def test_kick_after_a_refresh(pair):
+    """The token that the session holds now counts, not the one that it began with."""
+    database, nodes = pair
+    with nodes[0].client("renewed", bearer=issued("renewed", jti="begin")) as client:
+        client.ask({"type": "authenticate", "id": "a", "token": issued("renewed", jti="renewed")}, "authenticated")
+        assert kick(database, "--token-id", "begin")[0] == 0
+        until(lambda: status(nodes[0], issued("renewed", jti="begin"))[0] == 401, "the revocation")
+        assert client.ask({"type": "ping", "id": "p"}, "pong")
+        assert kick(database, "--token-id", "renewed")[0] == 0
+        assert client.closed() == 4504
+
+
+def test_kicks_that_commit_out_of_order(pair):
+    database, nodes = pair
+    late, early = database.connect(autocommit=False), database.connect()
+    clients = {user: nodes[0].client(user, bearer=issued(user)) for user in ("late", "early")}
+    late.execute("select jobfeed.kick(user_name => 'late')")
+    early.execute("select jobfeed.kick(user_name => 'early')")
+    assert clients["early"].closed() == 4504
+    late.commit()
+    assert clients["late"].closed() == 4504
+
+
+def test_kick_ends(pair):
+    database, nodes = pair
+    bearer = issued("forgiven")
+    assert kick(database, "--user", "forgiven", "--lasts", "2s")[0] == 0
+    for node in nodes:
+        until(lambda: status(node, bearer)[0] == 401, "the revocation")
+    for node in nodes:
+        until(lambda: status(node, bearer)[0] == 426, "its end")
+
+
+def test_kick_holds_after_a_restart(installed, gateways):
+    assert kick(installed, "--user", "alice")[0] == 0
+    gateway = gateways(installed, ready=False)
+    assert status(gateway, issued("alice"))[0] == 401
+    gateway.kill()
+    gateway.start()
+    assert status(gateway, issued("alice"))[0] == 401 and status(gateway, issued("bob"))[0] == 426
+
+
+@pytest.mark.parametrize(
+    "arguments, user, wanted, complaint",
+    [([], "postgres", 64, "either"), (["--user", "a", "--token-id", "b"], "postgres", 64, "either"),
+     (["--user", ""], "postgres", 64, "empty"), (["--user", "a", "--lasts", "soon"], "postgres", 64, "--lasts"),
+     (["--user", "a", "--lasts", "999999999999d"], "postgres", 64, "--lasts"),
+     (["--user", "a"], "gateway_login", 78, "may not revoke"), (["--user", "a"], "app", 78, "revoke")])
+def test_kick_refuses(house, arguments, user, wanted, complaint):
+    code, out, errors = server("kick", *arguments, DATABASE_URL=house.database.dsn(user))
+    assert code == wanted and complaint in errors and out == "", errors
+
+
+def test_kick_without_jobfeed(database):
+    code, _, errors = server("kick", "--user", "a", DATABASE_URL=database.dsn())
+    assert code == 78 and "install" in errors, errors
+    assert server("kick", "--user", "a", DATABASE_URL="postgres://postgres@127.0.0.1:1/x")[0] == 69
+
+
+# Silence about secrets
+
+
+@pytest.mark.parametrize("text", ['jwt-secret: "{secret}\nhost: [\n', "jwt-secret: {secret}: x\n", "jwt-secret: [{secret}\n",
+                                  "jwt-secret: &{secret} *{secret}\n", "\tjwt-secret: {secret}\n", "{secret}", "- {secret}\n"])
+def test_a_broken_configuration_file_is_not_quoted(house, tmp_path, text):
+    file = tmp_path / "jobfeed.yml"
+    file.write_text(text.format(secret=wire.SECRET))
+    for command in ("check", "serve"):
+        code, out, errors = server(command, "--config", file, DATABASE_URL=house.database.dsn())
+        assert code == 78 and wire.SECRET not in errors + out, errors
+
+
+def test_secrets_have_no_flag():
+    for command in ("serve", "check", "token", "kick", "install"):
+        help = server(command, "--help")[1]
+        assert "--jwt-secret-file" in help or command in ("kick", "install")
+        assert "--jwt-secret " not in help and "--database" not in help and "--password" not in help
+        code, out, errors = server(command, "--jwt-secret", wire.SECRET)
+        assert code == 64 and wire.SECRET not in out + errors
+
+
+@pytest.mark.parametrize("level", [None, "debug"])
+def test_nothing_planted_is_found(guarded, authority, gateways, level):
+    """Every path that secrets take, and then a look at all that was said."""
+    options = {"log_level": level} if level else {}
+    gateway = gateways(guarded_url(guarded, authority), heartbeat_seconds=1, **options)
+    planted = {
+        "database password": PASSWORD, "quoted database password": urllib.parse.quote(PASSWORD, safe=""),
+        "JWT secret": wire.SECRET, "payload": "planted-in-payload", "errors": "planted-in-errors", "path": "planted-in-path",
+        "filter": "planted-in-filter", "command": "planted-in-command"}
+    said = []
+
+    def writer(statement, *parameters):
+        with psycopg.connect(guarded.dsn(), autocommit=True) as connection:
+            return connection.execute(statement, parameters or None)
+
+    def row(user):
+        with psycopg.connect(guarded.dsn(), autocommit=True) as connection:
+            thread = connection.execute("insert into thread (title, author) values ('t', %s) returning id", [user]).fetchone()[0]
+            return connection.execute(
+                "insert into job (assigned_to, path, payload, errors) values (%s, '/planted-in-path', %s, %s) returning id",
+                [thread, '{"x": "planted-in-payload"}', '[{"message": "planted-in-errors"}]']).fetchone()[0]
+
+    user = f"user-{level}"
+    job = row(user)
+    good = wire.token(user)
+    planted["good token"] = good.split(".")[2]
+    for number, (name, bearer) in enumerate({
+            "expired": wire.token(user, ttl=-1), "forged": wire.token(user, secret="x" * 64), "raised": good[:-6] + "AAAAAA",
+            "without a user": wire.token(None, sub=None)}.items()):
+        planted[f"token {name}"] = bearer.split(".")[2]
+        said.append(str(upgrade(gateway, f"Authorization: Bearer {bearer}", bearer=None)))
+        said.append(str(upgrade(gateway, f"Sec-WebSocket-Protocol: jobfeed.v1, bearer.{bearer}", bearer=None)))
+        said.append(str(upgrade(gateway, f"Authorization: {bearer}", bearer=None)))
+        said.append(str(gateway.get(f"/v1/feed?access_token={bearer}")))
+        said.append(str(gateway.get(f"/nowhere?token={bearer}")))
+        with gateway.client(by="", bearer=bearer) as client:
+            client.send({"type": "authenticate", "id": "0", "token": bearer})
+            client.closed()
+            said += [client.close_reason, str(client.frames)]
+    with gateway.client(user, bearer=good) as client:
+        held = client.subscribe()
+        assert client.ask({"type": "authenticate", "id": "x", "token": good[:-6] + "AAAAAA"}, "error")
+        refusals = [
+            client.ask({"type": "subscribe", "id": "f1", "channel": "jobs", "filter": "id=eq.planted-in-filter"}, "error"),
+            client.ask({"type": "subscribe", "id": "f2", "channel": "jobs", "filter": "errors=eq.planted-in-filter"}, "error"),
+            client.ask({"type": "planted-in-command", "id": "f3"}, "error"),
+            client.ask({"type": "subscribe", "id": "f4", "channel": "planted-in-command"}, "error"),
+            client.ask({"type": "authenticate", "id": "f5", "token": {"planted-in-command": 1}}, "error")]
+        assert all(wire.SECRET not in str(refusal) for refusal in refusals)
+        writer("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'jobfeed/%'")
+        writer("update job set payload = '{\"x\": \"planted-in-payload too\"}' where id = %s", job)
+        client.wait(lambda: "too" in str(held.rows.get(str(job))), "the update")
+        guarded.stop("immediate")
+        try:
+            until(lambda: gateway.get("/readyz")[0] == 503, "the loss")
+            said.append(gateway.get("/readyz")[1])
+            answer = client.subscribe()
+            said.append(str(answer.error))
+        finally:
+            guarded.start()
+        until(lambda: gateway.get("/readyz")[0] == 200, "the database")
+        # A feed whose rows do not fit any more, with changes in the log that say so.
+        writer("create table broken (k text primary key, owner text, status text)")
+        try:
+            writer("select jobfeed.attach('broken', 'broken', status => 'status', owner => 'owner')")
+            broken = client.subscribe("broken", key=("k",))
+            writer("begin; insert into broken values ('planted-in-path', %s, 'planted-in-payload');"
+                   "delete from broken; alter table broken alter k type integer using 1; commit".replace("%s", f"'{user}'"))
+            client.wait(lambda: broken.resets or broken.error, "the change of the feed")
+            said += [str(broken.error)]
+        finally:
+            writer("select jobfeed.detach('broken')")
+            writer("drop table broken")
+        client.wait(lambda: broken.error, "the end of the feed")
+        said.append(str(broken.error))
+        client.send("planted-in-command: no JSON")
+        assert client.closed() == 4500
+        said.append(client.close_reason)
+    arguments = pathlib.Path(f"/proc/{gateway.process.pid}/cmdline").read_bytes().decode()
+    if os.geteuid() == 0:
+        owner = os.stat(f"/proc/{gateway.process.pid}/environ")
+        assert owner.st_mode & 0o077 == 0
+    gateway.stop()
+    everything = {"stderr": gateway.stderr, "command line": arguments, "answers": "\n".join(map(str, said))}
+    assert "Lost the database" in gateway.stderr, "nothing was logged, so nothing was tested"
+    for what, secret in planted.items():
+        for where, text in everything.items():
+            if (what, where) == ("command", "answers"):
+                continue
+            assert secret not in text, f"{what} in {where}: …{text[max(0, text.index(secret) - 200):][:400]}"
