@@ -32,6 +32,7 @@ missing() {
     postgres_is_there || echo postgresql
     [ "$1" = test ] || return 0
     [ -n "${CHROMIUM:-}" ] || browser >/dev/null || echo chromium
+    command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
     command -v python3 >/dev/null || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }

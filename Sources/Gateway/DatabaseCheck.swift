@@ -25,6 +25,8 @@ package struct DatabaseCheck: Sendable {
         package let warning: String?
         /// Settings that also take on the runtime role.
         package let settings: ConnectionSettings
+        /// Whether notifications arrive. They do not behind a pooler that lends sessions by the transaction.
+        package let canListen: Bool
     }
 
     private let settings: ConnectionSettings
@@ -35,15 +37,14 @@ package struct DatabaseCheck: Sendable {
         self.logger = logger
     }
 
-    /// - Returns: the settings to use from now on.
-    package func waitUntilUsable(timeout: Duration) async throws(Failure) -> ConnectionSettings {
+    package func waitUntilUsable(timeout: Duration) async throws(Failure) -> Report {
         let deadline = ContinuousClock.now + timeout
         var said = false
         while true {
             do throws(Failure) {
                 let report = try await self.run()
                 if let warning = report.warning { self.logger.warning("\(warning)") }
-                return report.settings
+                return report
             } catch {
                 guard case .unavailable(let reason) = error, .now < deadline else { throw error }
                 if !said { self.logger.warning("Waiting for the database", metadata: ["error": "\(reason)"]) }
@@ -66,53 +67,95 @@ package struct DatabaseCheck: Sendable {
 
     private static func check(_ settings: ConnectionSettings) throws(Failure) -> Report {
         do {
-            let connection = try Connection.open(settings)
-            defer { connection.close() }
-            let installed = try connection.query(
-                """
-                SELECT to_regclass('jobfeed.installation') IS NOT NULL,
-                       coalesce((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1), false),
-                       current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-                """,
-                [Gateway.role]
-            )
-            let user = installed.string(0, 2) ?? "?"
-            guard installed.bool(0, 0) == true else {
-                throw Failure.configuration(
-                    message:
-                        "jobfeed is not installed in this database; run `jobfeed-server install` as the role that owns the tables"
-                )
+            return try Self.report(settings)
+        } catch let error as PostgresError where error.message.contains("unsupported startup parameter") {
+            // PgBouncer's words.
+            do {
+                return try Self.report(settings.pooled(true))
+            } catch {
+                throw Self.failure(error)
             }
-            guard installed.bool(0, 1) == true else {
-                throw Failure.configuration(
-                    message: "role \(user) may not act as \(Gateway.role); run: GRANT \(Gateway.role) TO \(user)"
-                )
-            }
-            let settings = settings.with(role: Gateway.role)
-            let gateway = try Connection.open(settings)
-            defer { gateway.close() }
-            let feeds = try Catalog.load(gateway).keys.sorted()
-            let warning =
-                installed.bool(0, 3) == true
-                ? "role \(user) is a superuser; the gateway acts as \(Gateway.role), but a login of its own (GRANT "
-                    + "\(Gateway.role) TO …) would be worth less to a thief" : nil
-            return Report(
-                serverVersion: connection.serverVersion,
-                feeds: feeds,
-                warning: warning,
-                settings: settings
-            )
-        } catch let failure as Failure {
-            throw failure
-        } catch var error as PostgresError {
-            if let hint = DatabaseAdvice.hint(for: error) {
-                error.hint = hint
-                throw .configuration(message: "the database refuses: \(error)")
-            }
-            throw Self.isPassing(error) ? .unavailable(error) : .configuration(message: "\(error)")
         } catch {
-            throw .configuration(message: "\(error)")
+            throw Self.failure(error)
         }
+    }
+
+    private static func failure(_ error: any Error) -> Failure {
+        if let failure = error as? Failure { return failure }
+        guard var error = error as? PostgresError else { return .configuration(message: "\(error)") }
+        if let hint = DatabaseAdvice.hint(for: error) {
+            error.hint = hint
+            return .configuration(message: "the database refuses: \(error)")
+        }
+        return Self.isPassing(error) ? .unavailable(error) : .configuration(message: "\(error)")
+    }
+
+    private static func report(_ settings: ConnectionSettings) throws -> Report {
+        let connection = try Connection.open(settings)
+        defer { connection.close() }
+        let warning = try Self.checkInstallation(connection)
+        var settings = settings.with(role: Gateway.role)
+        let gateway = try Connection.open(settings)
+        defer { gateway.close() }
+        let version = try gateway.query("SELECT version FROM jobfeed.installation").int64(0, 0) ?? 0
+        guard version >= Gateway.schemaVersion else {
+            throw Failure.configuration(
+                message: "the schema jobfeed in this database has version \(version), this program needs "
+                    + "\(Gateway.schemaVersion); run `jobfeed-server install` as the role that owns the tables"
+            )
+        }
+        let feeds = try Catalog.load(gateway).keys.sorted()
+        let canListen = try Self.canListen(settings, ringing: gateway)
+        if !canListen { settings = settings.pooled(true) }
+        return Report(
+            serverVersion: connection.serverVersion,
+            feeds: feeds,
+            warning: warning,
+            settings: settings,
+            canListen: canListen
+        )
+    }
+
+    /// - Returns: what works but should be otherwise.
+    private static func checkInstallation(_ connection: Connection) throws -> String? {
+        let installed = try connection.query(
+            """
+            SELECT to_regclass('jobfeed.installation') IS NOT NULL,
+                   coalesce((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1), false),
+                   current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+            """,
+            [Gateway.role]
+        )
+        let user = installed.string(0, 2) ?? "?"
+        guard installed.bool(0, 0) == true else {
+            throw Failure.configuration(
+                message:
+                    "jobfeed is not installed in this database; run `jobfeed-server install` as the role that owns the tables"
+            )
+        }
+        guard installed.bool(0, 1) == true else {
+            throw Failure.configuration(
+                message: "role \(user) may not act as \(Gateway.role); run: GRANT \(Gateway.role) TO \(user)"
+            )
+        }
+        guard installed.bool(0, 3) == true else { return nil }
+        return "role \(user) is a superuser; the gateway acts as \(Gateway.role), but a login of its own (GRANT "
+            + "\(Gateway.role) TO …) would be worth less to a thief"
+    }
+
+    /// Whether a notification that one session sends arrives at another.
+    private static func canListen(_ settings: ConnectionSettings, ringing connection: Connection) throws -> Bool {
+        let listener: Listener
+        do {
+            listener = try Listener.open(settings, channel: "jobfeed_check", wakeup: try Wakeup())
+        } catch {
+            guard error.kind == .server else { throw error }
+            return false
+        }
+        defer { listener.close() }
+        _ = try connection.query("SELECT pg_notify('jobfeed_check', '')")
+        if case .notified = listener.wait(.seconds(2)) { return true }
+        return false
     }
 
     /// No server, one that starts or stops, or too many connections: worth another try. A wrong password or database is not.

@@ -9,6 +9,7 @@ extension Connection {
         _ parameters: [String?] = []
     ) throws(PostgresError) -> Result {
         for statement in statements { try Self.check(statement) }
+        if let sql = self.unprepared(name) { return try self.beginThenQuery(statements, sql, parameters) }
         let values = try Self.bound(parameters)
         let handle = try self.readyToSend()
         guard PQenterPipelineMode(handle) == 1 else { throw self.failure(handle) }
@@ -40,6 +41,23 @@ extension Connection {
         }
         guard let rows else { throw self.failure(handle) }
         return Result(rows)
+    }
+
+    /// The same in two round trips: PgBouncer 1.18 does not answer a pipeline.
+    private func beginThenQuery(
+        _ statements: [String],
+        _ sql: String,
+        _ parameters: [String?]
+    ) throws(PostgresError) -> Result {
+        do {
+            try self.execute(statements.joined(separator: "; "))
+            return try self.query(sql, parameters)
+        } catch {
+            if self.transactionStatus == .failed || self.transactionStatus == .inTransaction {
+                try self.execute("ROLLBACK")
+            }
+            throw error
+        }
     }
 
     /// Each command ends with a null result and the pipeline with `PGRES_PIPELINE_SYNC`; after an error the commands

@@ -16,11 +16,12 @@ extension Connection {
 
     package func prepare(_ name: String, _ sql: String) throws(PostgresError) {
         try Self.check(sql)
-        _ = try self.run { PQsendPrepare($0, name, sql, 0, nil) }
-        self.didPrepare(name)
+        if !self.settings.isPooled { _ = try self.run { PQsendPrepare($0, name, sql, 0, nil) } }
+        self.didPrepare(name, sql)
     }
 
     package func queryPrepared(_ name: String, _ parameters: [String?] = []) throws(PostgresError) -> Result {
+        if let sql = self.unprepared(name) { return try self.query(sql, parameters) }
         let values = try Self.bound(parameters)
         return try self.run { PQsendQueryPrepared($0, name, Int32(values.count), values.pointers, nil, nil, 0) }
     }

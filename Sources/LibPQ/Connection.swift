@@ -15,7 +15,8 @@ package final class Connection {
     package let settings: ConnectionSettings
     private var handle: OpaquePointer?
     private let farewell = Farewell()
-    private var preparedNames: Set<String> = []
+    /// Statements by name: prepared in this session, or, where no session lasts, to be sent whole.
+    private var prepared: [String: String] = [:]
     /// Whether a statement has left for the server since the pool last set this to false.
     var hasSent = false
 
@@ -37,7 +38,7 @@ package final class Connection {
     package func close() {
         PQfinish(self.handle)
         self.handle = nil
-        self.preparedNames.removeAll()
+        self.prepared.removeAll()
     }
 
     /// Ends the session and opens another one with the same settings.
@@ -76,11 +77,16 @@ package final class Connection {
 
     /// Whether `prepare` has succeeded for this name in this session; a reopened connection starts with none.
     package func isPrepared(_ name: String) -> Bool {
-        self.preparedNames.contains(name)
+        self.prepared[name] != nil
     }
 
-    func didPrepare(_ name: String) {
-        self.preparedNames.insert(name)
+    func didPrepare(_ name: String, _ sql: String) {
+        self.prepared[name] = sql
+    }
+
+    /// The text of a statement that could not be prepared, because the session may be another one by now.
+    func unprepared(_ name: String) -> String? {
+        self.settings.isPooled ? self.prepared[name] : nil
     }
 
     func live() throws(PostgresError) -> OpaquePointer {
@@ -139,7 +145,7 @@ package final class Connection {
         }
         self.handle = handle
         self.farewell.listen(to: handle)
-        guard let role = self.settings.role else { return }
+        guard let role = self.settings.role, !self.settings.isPooled else { return }
         do {
             try self.execute("SET ROLE " + self.quotedIdentifier(role))
         } catch {

@@ -8,8 +8,15 @@ import Darwin
 
 extension ConnectionSettings {
     /// The texts of `jsonb`, dates, floats and bytea must not depend on how the database or the role is configured.
-    private static let sessionOptions =
-        "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
+    private static let session = [
+        ("TimeZone", "UTC"), ("DateStyle", "ISO"), ("IntervalStyle", "postgres"), ("extra_float_digits", "1"),
+        ("bytea_output", "hex"),
+    ]
+
+    /// To be sent after each BEGIN, because nobody has set these for the session.
+    package var transactionSettings: [String] {
+        self.isPooled ? Self.session.map { "SET LOCAL \($0) = '\($1)'" } : []
+    }
 
     /// Keywords and values for `PQconnectdbParams`: those before `dbname` are defaults that the connection string
     /// may override, those after it override the connection string.
@@ -29,7 +36,11 @@ extension ConnectionSettings {
         }
         parameters.append(("application_name", self.applicationName))
         parameters.append(("client_encoding", "UTF8"))
-        parameters.append(("options", [options, Self.sessionOptions].compactMap { $0 }.joined(separator: " ")))
+        // A pooler refuses options that it cannot keep for one client.
+        if !self.isPooled {
+            let session = Self.session.map { "-c \($0)=\($1)" }
+            parameters.append(("options", ([options].compactMap { $0 } + session).joined(separator: " ")))
+        }
         return parameters
     }
 

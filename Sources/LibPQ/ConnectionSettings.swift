@@ -2,9 +2,11 @@
 package struct ConnectionSettings: Sendable {
     /// A URI or `keyword=value` string; nil leaves everything to libpq (PGHOST, .pgpass, service files).
     let conninfo: String?
-    package let applicationName: String
-    package let role: String?
+    package private(set) var applicationName: String
+    package private(set) var role: String?
     package let connectTimeout: Duration
+    /// Behind a pooler that lends sessions by the transaction: nothing that lasts beyond one can be set or prepared.
+    package private(set) var isPooled = false
 
     package init(
         conninfo: String?,
@@ -19,21 +21,21 @@ package struct ConnectionSettings: Sendable {
     }
 
     package func with(role: String) -> Self {
-        Self(
-            conninfo: self.conninfo,
-            applicationName: self.applicationName,
-            role: role,
-            connectTimeout: self.connectTimeout
-        )
+        var settings = self
+        settings.role = role
+        return settings
     }
 
     package func with(applicationName: String) -> Self {
-        Self(
-            conninfo: self.conninfo,
-            applicationName: applicationName,
-            role: self.role,
-            connectTimeout: self.connectTimeout
-        )
+        var settings = self
+        settings.applicationName = applicationName
+        return settings
+    }
+
+    package func pooled(_ isPooled: Bool) -> Self {
+        var settings = self
+        settings.isPooled = isPooled
+        return settings
     }
 }
 

@@ -76,6 +76,15 @@ package final class Listener {
         }
     }
 
+    /// Forgets the notifications that have arrived, without waiting.
+    package func drain() -> Event {
+        guard let handle = try? self.connection.live() else { return .lost(.closed) }
+        let loss = self.connection.consumeInput(handle)
+        let count = Self.takeNotifications(handle)
+        if let loss { return .lost(loss) }
+        return count > 0 ? .notified(count: count) : .timedOut
+    }
+
     /// Asks the server for a sign of life; a session that does not give one in time is closed.
     package func check(timeout: Duration = .seconds(10)) throws(PostgresError) {
         let handle = try self.connection.live()

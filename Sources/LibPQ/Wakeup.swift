@@ -44,6 +44,15 @@ package final class Wakeup: Sendable {
         _ = write(self.writeDescriptor, &one, MemoryLayout<UInt64>.size)
     }
 
+    /// Waits without a listener.
+    ///
+    /// - Returns: whether a signal came; it is forgotten then.
+    package func wait(_ timeout: Duration) -> Bool {
+        guard case .ready = Poll.wait(reading: self.readDescriptor, nil, until: .now + timeout) else { return false }
+        self.clear()
+        return true
+    }
+
     /// Forgets the signals received so far.
     func clear() {
         var buffer: (UInt64, UInt64) = (0, 0)
