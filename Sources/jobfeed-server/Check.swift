@@ -27,6 +27,11 @@ struct Check: AsyncParsableCommand {
             if let warning = report.warning { Console.error("jobfeed-server: warning: \(warning)") }
             Console.out("database  ok, PostgreSQL \(report.serverVersion / 10_000).\(report.serverVersion % 10_000)")
             Console.out(
+                report.canListen
+                    ? "listen    ok"
+                    : "listen    does not work: this seems to be a transaction pooler; the gateway would poll"
+            )
+            Console.out(
                 "feeds     \(report.feeds.isEmpty ? "none; attach a table with jobfeed.attach" : report.feeds.joined(separator: ", "))"
             )
         } catch let error as KeyError {

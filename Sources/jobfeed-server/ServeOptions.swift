@@ -80,6 +80,18 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "Seconds that clients may take to leave after SIGTERM (default 10).")
     var drainSeconds: Int?
 
+    @Option(help: "Seconds for which changes are kept, so that clients can resume (default 86400, a day).")
+    var retentionSeconds: Int?
+
+    @Option(help: "Bytes that the log of changes may take in the database; wins over time (default 1073741824).")
+    var retentionBytes: Int?
+
+    @Option(help: "Seconds that a change stays in the log whatever its size, for live gateways (default 60).")
+    var retentionGraceSeconds: Int?
+
+    @Option(help: "Bytes of recent changes kept in memory for resumes without the database (default 33554432).")
+    var ringBytes: Int?
+
     @Option(help: "trace, debug, info, notice, warning, error or critical (default info).")
     var logLevel: String?
 
@@ -97,6 +109,8 @@ struct ServeOptions: ParsableArguments {
             "port": self.port, "heartbeat-seconds": self.heartbeatSeconds, "pool-size": self.poolSize,
             "max-subscriptions": self.maxSubscriptions, "max-message-bytes": self.maxMessageBytes,
             "start-timeout": self.startTimeout, "drain-seconds": self.drainSeconds,
+            "retention-seconds": self.retentionSeconds, "retention-bytes": self.retentionBytes,
+            "retention-grace-seconds": self.retentionGraceSeconds, "ring-bytes": self.ringBytes,
         ]
         return try await Settings(texts: texts, numbers: numbers, file: self.config)
     }
@@ -198,6 +212,16 @@ struct Settings {
         configuration.messageBytes = try self.number("max-message-bytes", default: 65_536, in: 1024...(1 << 24))
         configuration.startTimeout = .seconds(try self.number("start-timeout", default: 10, in: 0...86_400))
         configuration.drain = .seconds(try self.number("drain-seconds", default: 10, in: 0...3600))
+        configuration.retention.age = .seconds(
+            try self.number("retention-seconds", default: 86_400, in: 1...315_360_000)
+        )
+        configuration.retention.bytes = Int64(
+            try self.number("retention-bytes", default: 1 << 30, in: (1 << 16)...(1 << 50))
+        )
+        configuration.retention.grace = .seconds(
+            try self.number("retention-grace-seconds", default: 60, in: 0...86_400)
+        )
+        configuration.ringBytes = try self.number("ring-bytes", default: 32 << 20, in: 0...(1 << 40))
         return configuration
     }
 
