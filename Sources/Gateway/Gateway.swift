@@ -11,6 +11,8 @@ import UnixSignals
 /// The composition root: the only place that knows how reader, hub, sessions and HTTP belong together.
 package struct Gateway {
     package static let role = "jobfeed_gateway"
+    /// The oldest schema that can be read; an upgrade installs the schema first.
+    static let schemaVersion = 2
 
     private let configuration: GatewayConfiguration
     private let logger: Logger
@@ -31,14 +33,28 @@ package struct Gateway {
             revocations: revocations
         )
         let certificate = try configuration.tls.map { try ServerCertificate($0, logger: self.logger) }
-        let database = try await DatabaseCheck(settings: configuration.database, logger: self.logger)
+        let report = try await DatabaseCheck(settings: configuration.database, logger: self.logger)
             .waitUntilUsable(timeout: configuration.startTimeout)
+        let database = report.settings
+        if !report.canListen {
+            self.logger.warning(
+                """
+                LISTEN does not work on this connection, which seems to go through a transaction pooler: polling instead. \
+                Changes arrive up to a quarter of a second late and the database is asked all the time. Give the gateway \
+                a direct connection
+                """
+            )
+        }
 
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.eventLoops)
         let loops = Array(group.makeIterator())
         var shards: [NIOLoopBound<Shard>] = []
         for loop in loops {
-            shards.append(try await loop.submit { NIOLoopBound(Shard(eventLoop: loop), eventLoop: loop) }.get())
+            shards.append(
+                try await loop.submit {
+                    NIOLoopBound(Shard(eventLoop: loop, ringBytes: configuration.ringBytes), eventLoop: loop)
+                }.get()
+            )
         }
         let registry = configuration.metrics
         let metrics = GatewayMetrics(registry)
@@ -47,10 +63,19 @@ package struct Gateway {
         let health = ReaderHealth()
         let reader = try FeedReader(
             settings: database,
+            canListen: report.canListen,
             node: configuration.node,
             hub: hub,
             interest: interest,
             revocations: revocations,
+            health: health,
+            preloadBytes: configuration.ringBytes / 2,
+            logger: self.logger
+        )
+        let keeper = LogKeeper(
+            settings: database,
+            node: configuration.node,
+            retention: configuration.retention,
             health: health,
             logger: self.logger
         )
@@ -89,6 +114,7 @@ package struct Gateway {
             + loops.map { loop in LoopLag.start(on: loop, metrics.loopLag) }
         reader.start()
         try await Self.waitForFirstRead(health, timeout: configuration.startTimeout)
+        keeper.start()
 
         let routes = Routes(
             health: health,
@@ -137,6 +163,7 @@ package struct Gateway {
         await withCheckedContinuation { continuation in
             DispatchQueue.global().async {
                 reader.stop()
+                keeper.stop()
                 continuation.resume()
             }
         }

@@ -15,6 +15,9 @@ package struct GatewayConfiguration: Sendable {
     /// Sessions for snapshots and replays, besides the two of the reader.
     package var poolSize = 4
     package var origins = AllowedOrigins()
+    package var retention = Retention()
+    /// Of recent changes, kept for resumes without the database.
+    package var ringBytes = 32 << 20
     package var subscriptionsPerConnection = 128
     package var messageBytes = 65_536
     package var eventLoops: Int

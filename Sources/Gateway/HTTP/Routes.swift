@@ -1,3 +1,4 @@
+import Feed
 import HTTPTypes
 import Hummingbird
 import JobFeedProtocol
@@ -68,6 +69,10 @@ struct Routes: Sendable {
         writer.member("status", problem == nil ? "ready" : "not ready")
         writer.member("node", self.node)
         if let problem { writer.member("detail", problem) }
+        if let mode = status.mode { writer.member("doorbell", mode.rawValue) }
+        writer.beginArray("notes")
+        for note in self.notes(status) { writer.element(note) }
+        writer.endArray()
         if let asOf = status.asOf { writer.member("as_of", Timestamp.iso8601(micros: asOf)) }
         writer.endObject()
         return Self.json(writer.bytes, status: problem == nil ? .ok : .serviceUnavailable)
@@ -79,6 +84,24 @@ struct Routes: Sendable {
             headers: [.contentType: Exposition.contentType, .cacheControl: "no-store"],
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: self.registry.render()))
         )
+    }
+
+    /// What is not as it should be, though clients are served.
+    private func notes(_ status: ReaderHealth.Status) -> [String] {
+        var notes: [String] = []
+        if status.mode == .polling {
+            notes.append(
+                "polling: this connection goes through a transaction pooler, where LISTEN cannot work; changes arrive "
+                    + "up to a quarter of a second late; give the gateway a direct connection"
+            )
+        }
+        if let overdue = status.log?.overdueSeconds {
+            notes.append(
+                "log rotation has been stuck for \(overdue) s: a long transaction that wrote jobs is still open or an old "
+                    + "one has just ended; the log has \(status.log?.bytes ?? 0) bytes"
+            )
+        }
+        return notes
     }
 
     private static func json(_ bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {

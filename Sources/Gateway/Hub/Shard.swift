@@ -9,6 +9,10 @@ final class Shard {
     /// Where the live subscriptions of this loop stand; `nil` before the database was reached.
     private(set) var position: (cursor: Cursor, text: String, readAt: Int64)? = nil
 
+    /// The steps up to ``position``, as far back as memory allows.
+    private var ring: Ring
+    private var ringEpoch: UInt64? = nil
+    private var reads: (next: UInt64, waiting: [UInt64: (asked: UInt64, body: () -> Void)]) = (0, [:])
     private var groups = GroupIndex()
     private var unsettled: [ObjectIdentifier: Subscription] = [:]
     private var sessions: [ObjectIdentifier: Session] = [:]
@@ -16,8 +20,9 @@ final class Shard {
     private var dirty: [ObjectIdentifier: Session] = [:]
     private let eventLoop: any EventLoop
 
-    init(eventLoop: any EventLoop) {
+    init(eventLoop: any EventLoop, ringBytes: Int) {
         self.eventLoop = eventLoop
+        self.ring = Ring(maximumBytes: ringBytes)
     }
 
     // MARK: Sessions
@@ -84,6 +89,7 @@ final class Shard {
         let text = cursor.encoded()
         for batch in step.batches { self.deliver(batch, cursor: text) }
         self.position = (cursor, text, step.readAt)
+        self.remember(step)
 
         for subscription in Array(self.unsettled.values) {
             switch subscription.state {
@@ -102,7 +108,61 @@ final class Shard {
         if !step.resets.isEmpty {
             for session in self.openSessions { session.reset(step.resets) }
         }
+        self.announceRead(step)
         self.flush()
+    }
+
+    /// Calls `body` when a step has been applied that was read after this call; after a second anyway, because the
+    /// database may be away.
+    func afterNextRead(by reader: FeedReader, _ body: @escaping () -> Void) {
+        let number = self.reads.next
+        self.reads.next += 1
+        self.reads.waiting[number] = (reader.poke(), body)
+        self.eventLoop.assumeIsolated().scheduleTask(in: .seconds(1)) {
+            self.reads.waiting.removeValue(forKey: number)?.body()
+        }
+    }
+
+    private func announceRead(_ step: Step) {
+        guard !self.reads.waiting.isEmpty else { return }
+        let served = self.reads.waiting.filter { $0.value.asked <= step.answers }
+        for (number, _) in served { self.reads.waiting[number] = nil }
+        for (_, waiter) in served.sorted(by: { $0.key < $1.key }) { waiter.body() }
+    }
+
+    private func remember(_ step: Step) {
+        if step.epoch != self.ringEpoch {
+            self.ringEpoch = step.epoch
+            self.ring.reset(at: step.end)
+        } else {
+            self.ring.append(end: step.end, batches: step.batches, resetFeeds: Set(step.resets.keys))
+        }
+    }
+
+    /// What happened to a view since this cursor, with as little as it takes to be where this shard is; `nil` when the
+    /// ring does not reach back so far.
+    func replay(for view: View, since cursor: Cursor) -> [Coalescer.Step]? {
+        guard let batches = self.batches(for: view, since: cursor) else { return nil }
+        return Replay.compacted(
+            batches.flatMap { batch in
+                batch.changes(notIn: cursor.snapshot).compactMap { change in
+                    view.delta(for: change).map { (change: change, delta: $0) }
+                }
+            },
+            in: view
+        )
+    }
+
+    func canReplay(for view: View, since cursor: Cursor) -> Bool {
+        self.batches(for: view, since: cursor) != nil
+    }
+
+    private func batches(for view: View, since cursor: Cursor) -> [Batch]? {
+        guard cursor.epoch == self.ringEpoch, cursor.snapshot.sees(view.feed.since),
+            let batches = self.ring.batches(of: view.feed.name, after: cursor.snapshot),
+            batches.allSatisfy({ $0.isComplete(for: view.filter.columns) })
+        else { return nil }
+        return batches
     }
 
     private func flush() {

@@ -7,6 +7,10 @@ struct Step: Sendable {
     let end: Snapshot
     /// Microseconds since 1970: every commit that the database had finished then is in.
     let readAt: Int64
+    /// Whoever poked the reader and got this number or less did so before the step was read.
+    var answers: UInt64 = 0
+    /// How many changes were read, those of broken or reset feeds too.
+    var found = 0
     var batches: [Batch] = []
     /// Feeds whose views must be read anew, and why.
     var resets: [String: ResetReason] = [:]
@@ -25,4 +29,6 @@ enum ResetReason: String, Sendable, CaseIterable {
     case schema
     /// More happened at once than a node holds.
     case overflow
+    /// The log does not reach back to where this node stood.
+    case retention
 }

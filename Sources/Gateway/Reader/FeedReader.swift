@@ -1,6 +1,7 @@
 import Feed
 import LibPQ
 import Logging
+import NIOCore
 import Synchronization
 
 /// The node's one way in: a thread that sleeps on LISTEN, reads the log when the bell rings and publishes each step.
@@ -11,31 +12,39 @@ final class FeedReader: Sendable {
     }
 
     private let settings: ConnectionSettings
+    private let canListen: Bool
     private let node: String
     private let hub: Hub
     private let interest: FilterInterest
     private let revocations: Revocations
     private let health: ReaderHealth
+    /// How much of the log to read at the start, for resumes from memory.
+    private let preloadBytes: Int
     private let logger: Logger
     private let wakeup: Wakeup
+    private let asked = Atomic<UInt64>(0)
     private let state = Mutex(State())
 
     /// - Parameter settings: with the node's role; the sessions' names are put in here.
     init(
         settings: ConnectionSettings,
+        canListen: Bool,
         node: String,
         hub: Hub,
         interest: FilterInterest,
         revocations: Revocations,
         health: ReaderHealth,
+        preloadBytes: Int,
         logger: Logger
     ) throws {
         self.settings = settings
+        self.canListen = canListen
         self.node = node
         self.hub = hub
         self.interest = interest
         self.revocations = revocations
         self.health = health
+        self.preloadBytes = preloadBytes
         self.logger = logger
         self.wakeup = try Wakeup()
     }
@@ -46,9 +55,14 @@ final class FeedReader: Sendable {
         }
     }
 
-    /// Reads once more, soon: somebody asked for a feed that this node does not know.
-    func poke() {
+    /// Reads once more, soon.
+    ///
+    /// - Returns: what ``Step/answers`` of a step that was read after this call is at least.
+    @discardableResult
+    func poke() -> UInt64 {
+        let number = self.asked.add(1, ordering: .relaxed).newValue
         self.wakeup.signal()
+        return number
     }
 
     /// Blocks until the thread has ended.
@@ -76,7 +90,7 @@ final class FeedReader: Sendable {
                     "Lost the database; subscribers wait and nothing is lost",
                     metadata: ["error": "\(error)", "retry_in": "\(backoff)"]
                 )
-                Pause.wait(backoff) { self.isStopping }
+                ThreadSleep.wait(backoff) { self.isStopping }
                 backoff = min(backoff * 2, .seconds(10))
             }
         }
@@ -84,50 +98,66 @@ final class FeedReader: Sendable {
 
     /// One pair of sessions, until one of them fails: LISTEN first, so that nothing falls between it and the first read.
     private func follow(_ follower: inout LogFollower, connected: () -> Void) throws {
-        let listener = try Listener.open(
-            self.settings.with(applicationName: "jobfeed/\(self.node)/listen"),
-            channel: "jobfeed",
+        let ear = try Ear(
+            self.canListen ? self.settings.with(applicationName: "jobfeed/\(self.node)/listen") : nil,
             wakeup: self.wakeup
         )
-        defer { listener.close() }
+        defer { ear.close() }
         let connection = try Connection.open(self.settings.with(applicationName: "jobfeed/\(self.node)/read"))
         defer { connection.close() }
-        try connection.execute("SET search_path = pg_catalog")
         try LogReader.prepare(connection)
-        if let step = try follower.begin(connection) { self.hub.publish(step) }
-        self.logger.info("Following the log", metadata: ["listen_pid": "\(listener.backendPID)"])
-        let registration = NodeRegistration(node: self.node, pid: listener.backendPID)
-        try registration.announce(connection)
+        if let step = try follower.begin(connection, preload: self.preloadBytes) { self.hub.publish(step) }
+        let registration = NodeRegistration(
+            connection: connection,
+            node: self.node,
+            pid: ear.backendPID ?? connection.backendPID
+        )
+        self.logger.info("Following the log", metadata: ["listening": "\(ear.canListen)"])
         connected()
+
+        var doorbell = Doorbell(seed: .random(in: .min ... .max))
+        var action = doorbell.connected(canListen: ear.canListen, now: Self.now)
+        var announced = ContinuousClock.now
+        var misses = 0
         while !self.isStopping {
-            let step = try follower.next(connection, interest: self.interest)
+            let cause: Doorbell.Cause
+            switch action {
+            case .arm:
+                _ = try registration.announce(isAsleep: true)
+                action = doorbell.armed(barrier: try registration.barrier(), now: Self.now)
+                continue
+            case .disarm:
+                _ = try registration.announce(isAsleep: false)
+                action = doorbell.disarmed(now: Self.now)
+                continue
+            case .wait(let nanoseconds): cause = try ear.wait(nanoseconds)
+            case .pause(let nanoseconds): cause = try ear.pause(nanoseconds)
+            }
+            let asked = self.asked.load(ordering: .relaxed)
+            var step = try follower.next(connection, interest: self.interest)
+            step.answers = asked
             self.hub.publish(step)
             // Ends the transaction only now: its cost is not the subscribers'.
             try connection.execute("COMMIT")
-            self.health.read(at: step.readAt)
-            switch listener.wait(Self.backstop()) {
-            case .notified, .woken: break
-            case .timedOut:
-                try listener.check()
-                try registration.announce(connection)
-            case .lost(let error): throw error
+            self.health.read(at: step.readAt, mode: doorbell.mode)
+            action = doorbell.afterRead(found: step.found, snapshot: step.end, cause: cause, now: Self.now)
+            if doorbell.misses > misses {
+                misses = doorbell.misses
+                self.logger.error("Found changes that no notification announced", metadata: ["total": "\(misses)"])
+            }
+            if .now - announced > Self.announceInterval {
+                announced = .now
+                try ear.check()
+                if try registration.announce(isAsleep: doorbell.isRung) {
+                    action = doorbell.connected(canListen: ear.canListen, now: Self.now)
+                }
             }
         }
-        try registration.withdraw(connection)
+        try registration.withdraw()
     }
 
-    /// How long a node waits for the bell before it looks whether it missed one.
-    private static func backstop() -> Duration {
-        .milliseconds(Int.random(in: 2000...4000))
-    }
-}
+    /// How often a node proves that it and its LISTEN session are alive.
+    private static let announceInterval = Duration.seconds(3)
 
-/// Sleeps in small pieces, so that a stop is noticed.
-private enum Pause {
-    static func wait(_ duration: Duration, unless isStopping: () -> Bool) {
-        let until = ContinuousClock.now + duration
-        while ContinuousClock.now < until, !isStopping() {
-            ThreadSleep.milliseconds(50)
-        }
-    }
+    private static var now: Int64 { Int64(clamping: NIODeadline.now().uptimeNanoseconds) }
 }

@@ -14,14 +14,17 @@ struct LogFollower {
     /// `Step.stamp` of the log reader when the catalog was last looked at, and when that was.
     private var stamp = ""
     private var columnsChecked: ContinuousClock.Instant? = nil
+    /// The next step is for the ring alone, which may be asked for any column.
+    private var isPreloading = false
 
     init(revocations: Revocations) {
         self.revocations = revocations
     }
 
     /// Checks after a connect that this is still the same history.
+    /// - Parameter preload: how many bytes of the log the first step may go back.
     /// - Returns: a step that starts a new history, when it is another one.
-    mutating func begin(_ connection: Connection) throws -> Step? {
+    mutating func begin(_ connection: Connection, preload: Int) throws -> Step? {
         let result = try connection.query(
             "SELECT jobfeed.epoch(), pg_current_snapshot()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
         )
@@ -39,8 +42,10 @@ struct LogFollower {
         let before = self.catalog.keys
         self.catalog = try Catalog.load(connection)
         self.epoch = epoch
-        self.snapshot = snapshot
-        var step = Step(epoch: epoch, end: snapshot, readAt: result.int64(0, 2) ?? 0)
+        let start = isFirst ? try LogReader.start(connection, bytes: preload) ?? snapshot : snapshot
+        self.snapshot = start
+        self.isPreloading = isFirst
+        var step = Step(epoch: epoch, end: start, readAt: result.int64(0, 2) ?? 0)
         step.catalog = self.catalog
         if !isFirst {
             for feed in Set(before).union(self.catalog.keys) { step.resets[feed] = .epoch }
@@ -60,8 +65,12 @@ struct LogFollower {
                 try self.refreshCatalog(connection, stamp: read.stamp)
             }
             var step = Step(epoch: epoch, end: read.snapshot, readAt: read.readAt)
+            step.found = read.records.values.reduce(0) { $0 + $1.count }
             step.resets = self.unannounced.resets
             if self.unannounced.catalog { step.catalog = self.catalog }
+            if let horizon = read.horizon, !start.includes(horizon) {
+                for feed in self.catalog.keys where step.resets[feed] == nil { step.resets[feed] = .retention }
+            }
             if read.isTooLarge {
                 for feed in self.catalog.keys where step.resets[feed] == nil { step.resets[feed] = .overflow }
             }
@@ -89,6 +98,7 @@ struct LogFollower {
                 continue
             }
             self.unannounced = ([:], false)
+            self.isPreloading = false
             self.snapshot = read.snapshot
             return step
         }
@@ -140,7 +150,7 @@ struct LogFollower {
         let assembler = BatchAssembler(
             connection: connection,
             feed: feed,
-            filterColumns: interest.columns(of: feed.name),
+            filterColumns: self.isPreloading ? Set(feed.columns.map(\.name)) : interest.columns(of: feed.name),
             asText: self.comparedAsText.contains(feed.name)
         )
         do {

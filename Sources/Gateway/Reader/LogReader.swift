@@ -21,6 +21,8 @@ struct LogReader {
         let readAt: Int64
         /// Another one after each `jobfeed.attach`, `jobfeed.detach` and `jobfeed.kick`.
         let stamp: String
+        /// Sees all that was ever dropped from the log; `nil` when nothing was.
+        let horizon: Snapshot?
         var records: [String: [LogRecord]]
         var isTooLarge: Bool
     }
@@ -37,6 +39,7 @@ struct LogReader {
                (SELECT coalesce(string_agg(xmin::text, ',' ORDER BY name), '') FROM jobfeed.feed) || '/'
                    || \(Revocations.stampSQL),
                (extract(epoch FROM statement_timestamp()) * 1000000)::bigint,
+               (SELECT snapshot::text FROM jobfeed.horizon),
                c.seq, c.xid, c.feed, c.op, c.key, c.hop, (extract(epoch FROM c.at) * 1000000)::bigint, c.row, c.before
         FROM (SELECT 1) AS always LEFT JOIN (
             SELECT * FROM jobfeed.change WHERE xid >= pg_snapshot_xmax($1::pg_snapshot)\(filter)
@@ -48,21 +51,65 @@ struct LogReader {
         """
     }
 
+    private static let readSQL = Self.sql(filter: "", limit: Self.maximumRecords)
+
+    /// What ``prepare(_:)`` sets for a session that lasts.
+    private static func transactionSettings(_ connection: Connection) -> [String] {
+        guard connection.settings.isPooled else { return [] }
+        return connection.settings.transactionSettings + [
+            "SET LOCAL search_path = pg_catalog", "SET LOCAL enable_seqscan = off", "SET LOCAL jit = off",
+        ]
+    }
+
     /// To be run once on a connection that ``read(since:)`` is called with.
     static func prepare(_ connection: Connection) throws {
+        guard !connection.settings.isPooled else { return try connection.prepare("jobfeed_read", self.readSQL) }
         // The planner cannot know how little lies behind a snapshot; a sequential scan is never right here.
-        try connection.execute("SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan")
-        try connection.prepare("jobfeed_read", self.sql(filter: "", limit: self.maximumRecords))
+        let settings = ["enable_seqscan = off", "jit = off", "plan_cache_mode = force_generic_plan"]
+        try connection.execute("SET search_path = pg_catalog; " + settings.map { "SET \($0)" }.joined(separator: "; "))
+        try connection.prepare("jobfeed_read", self.readSQL)
     }
 
     /// Opens a transaction, which the caller ends, and reads all feeds.
     static func read(_ connection: Connection, since snapshot: Snapshot) throws -> Step {
         let result = try connection.beginThenQueryPrepared(
-            [self.begin, self.lockLog],
+            [self.begin] + self.transactionSettings(connection) + [self.lockLog],
             "jobfeed_read",
             [snapshot.text]
         )
         return try self.step(result, limit: self.maximumRecords)
+    }
+
+    /// Where to begin so that the log from there on has about so many bytes.
+    ///
+    /// It may be no snapshot that ever was: "all below this transaction". Whoever includes it lacks nothing but what is
+    /// read from there on.
+    ///
+    /// - Returns: `nil` when there is no such place.
+    static func start(_ connection: Connection, bytes: Int) throws -> Snapshot? {
+        let result = try connection.query(
+            """
+            WITH latest AS (
+                SELECT c.xid, pg_column_size(c.*) AS bytes FROM jobfeed.change c ORDER BY c.xid DESC LIMIT $1::int + 1
+            ), summed AS (
+                SELECT xid, sum(bytes) OVER (ORDER BY xid DESC) AS bytes FROM latest
+            )
+            SELECT (SELECT snapshot::text FROM jobfeed.horizon), count(*), max(bytes),
+                   min(xid)::text, min(xid) FILTER (WHERE bytes <= $2::bigint)::text
+            FROM summed
+            """,
+            [String(self.maximumReplay), String(bytes)]
+        )
+        let horizon = result.string(0, 0).flatMap { Snapshot(text: $0) }
+        let isWhole = (result.int64(0, 1) ?? 0) <= self.maximumReplay && (result.int64(0, 2) ?? 0) <= bytes
+        if isWhole { return horizon ?? Snapshot(xmin: 1, xmax: 1, inProgress: []) }
+        guard let cut = result.string(0, 3).flatMap({ UInt64($0) }),
+            let fitting = result.string(0, 4).flatMap({ UInt64($0) })
+        else { return nil }
+        // The transaction at the cut may have more rows than were looked at.
+        let first = max(fitting, cut + 1)
+        guard let start = Snapshot(xmin: first, xmax: first, inProgress: []) else { return nil }
+        return horizon.map(start.includes) ?? true ? start : nil
     }
 
     /// Reads one feed inside the caller's transaction.
@@ -78,21 +125,21 @@ struct LogReader {
             throw PostgresError(kind: .server, message: "the database returned no snapshot")
         }
         var records: [String: [LogRecord]] = [:]
-        if result.int64(0, 3) != nil, result.rowCount <= limit {
+        if result.int64(0, 4) != nil, result.rowCount <= limit {
             for row in 0..<result.rowCount {
-                guard let operation = result.bytes(row, 6)?.first.flatMap(LogRecord.Operation.init),
-                    let feed = result.string(row, 5)
+                guard let operation = result.bytes(row, 7)?.first.flatMap(LogRecord.Operation.init),
+                    let feed = result.string(row, 6)
                 else { continue }
                 records[feed, default: []].append(
                     LogRecord(
-                        seq: result.int64(row, 3) ?? 0,
-                        xid: result.string(row, 4).flatMap { UInt64($0) } ?? 0,
+                        seq: result.int64(row, 4) ?? 0,
+                        xid: result.string(row, 5).flatMap { UInt64($0) } ?? 0,
                         operation: operation,
-                        key: ByteText(result.string(row, 7) ?? ""),
-                        hop: Int(result.int64(row, 8) ?? 1) - 1,
-                        at: result.int64(row, 9) ?? 0,
-                        row: result.bytes(row, 10).flatMap { Row(json: $0) },
-                        before: result.bytes(row, 11).flatMap { Row(json: $0) }
+                        key: ByteText(result.string(row, 8) ?? ""),
+                        hop: Int(result.int64(row, 9) ?? 1) - 1,
+                        at: result.int64(row, 10) ?? 0,
+                        row: result.bytes(row, 11).flatMap { Row(json: $0) },
+                        before: result.bytes(row, 12).flatMap { Row(json: $0) }
                     )
                 )
             }
@@ -101,6 +148,7 @@ struct LogReader {
             snapshot: snapshot,
             readAt: result.int64(0, 2) ?? 0,
             stamp: result.string(0, 1) ?? "",
+            horizon: result.string(0, 3).flatMap { Snapshot(text: $0) },
             records: records,
             isTooLarge: result.rowCount > limit
         )

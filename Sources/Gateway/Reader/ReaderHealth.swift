@@ -1,3 +1,4 @@
+import Feed
 import Synchronization
 
 /// What the reader knows of itself, for `/readyz` and for closing sessions when the database stays away.
@@ -10,16 +11,23 @@ final class ReaderHealth: Sendable {
         /// Since when there is no database, and why.
         var lostSince: ContinuousClock.Instant? = nil
         var lastError: String? = nil
+        var mode: Doorbell.Mode? = nil
+        /// `nil` before the log was first looked after.
+        var log: LogStatus? = nil
     }
 
     private let value = Mutex(Status())
 
     var status: Status { self.value.withLock { $0 } }
 
-    func read(at micros: Int64) {
+    func read(at micros: Int64, mode: Doorbell.Mode) {
         self.value.withLock { status in
-            status = Status(lastRead: .now, asOf: micros)
+            status = Status(lastRead: .now, asOf: micros, mode: mode, log: status.log)
         }
+    }
+
+    func kept(_ log: LogStatus) {
+        self.value.withLock { $0.log = log }
     }
 
     func lost(_ error: any Error) {

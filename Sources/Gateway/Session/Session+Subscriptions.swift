@@ -112,6 +112,14 @@ extension Session {
     /// One snapshot at a time, from the database to the socket.
     func loadNext() {
         guard self.connection != nil, self.outbox.isEmpty, let load = self.loads.startNext() else { return }
+        if let cursor = self.cursorInMemory(load) {
+            return self.replay(load, since: cursor)
+        }
+        self.read(load)
+    }
+
+    /// From the database.
+    func read(_ load: LoadQueue.Load) {
         let loader = SnapshotLoader(request: load.request)
         let pool = self.context.pool
         let ticket = load.ticket

@@ -55,8 +55,10 @@ struct SnapshotLoader: Sendable {
     }
 
     private func load(_ connection: Connection, comparingAsText asText: Bool) throws -> Loaded {
-        let lock = self.request.resume == nil ? "" : "; \(LogReader.lockLog)"
-        try connection.execute("\(LogReader.begin); SET LOCAL search_path = pg_catalog; SET LOCAL jit = off\(lock)")
+        var opening = [LogReader.begin] + connection.settings.transactionSettings
+        opening += ["SET LOCAL search_path = pg_catalog", "SET LOCAL jit = off"]
+        if self.request.resume != nil { opening.append(LogReader.lockLog) }
+        try connection.execute(opening.joined(separator: "; "))
         let loaded = try self.loadInTransaction(connection, asText: asText)
         // A snapshot that was cut short has ended its transaction; the pool rolls that back.
         if connection.isUsable { try connection.execute("COMMIT") }
@@ -67,7 +69,7 @@ struct SnapshotLoader: Sendable {
         let feed = self.request.view.feed
         let head = try connection.query(
             """
-            SELECT pg_current_snapshot()::text, jobfeed.epoch(), (SELECT xid::text FROM jobfeed.horizon),
+            SELECT pg_current_snapshot()::text, jobfeed.epoch(), (SELECT snapshot::text FROM jobfeed.horizon),
                    (SELECT \(Catalog.revisionSQL) FROM jobfeed.feed f WHERE f.name = $1),
                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
             """,
@@ -78,7 +80,7 @@ struct SnapshotLoader: Sendable {
         else { throw Failure.definitionChanged }
         try TableRewrite.hold(OwnerPath.tables(of: feed, upTo: feed.hops.count), connection)
         let cursor = Cursor(epoch: Cursor.fingerprint(ofEpoch: epoch), snapshot: snapshot)
-        let horizon = head.string(0, 2).flatMap { UInt64($0) } ?? 0
+        let horizon = head.string(0, 2).flatMap { Snapshot(text: $0) }
 
         let recovery = try self.recovery(connection, to: cursor, horizon: horizon, asText: asText)
         var frames: [OutboundFrame] = []
@@ -110,7 +112,7 @@ struct SnapshotLoader: Sendable {
     private func recovery(
         _ connection: Connection,
         to now: Cursor,
-        horizon: UInt64,
+        horizon: Snapshot?,
         asText: Bool
     ) throws -> Recovery {
         guard let text = self.request.resume else { return .none(reason: "no_cursor") }
@@ -118,7 +120,9 @@ struct SnapshotLoader: Sendable {
         // A snapshot that sees more than now is of a future that this database will not have.
         guard from.epoch == now.epoch, now.snapshot.includes(from.snapshot) else { return .none(reason: "epoch") }
         let feed = self.request.view.feed
-        guard from.snapshot.xmin > horizon, from.snapshot.sees(feed.since) else { return .none(reason: "retention") }
+        guard horizon.map(from.snapshot.includes) ?? true, from.snapshot.sees(feed.since) else {
+            return .none(reason: "retention")
+        }
         let step = try LogReader.replay(connection, since: from.snapshot, feed: feed.name)
         guard !step.isTooLarge else { return .none(reason: "retention") }
         let assembler = BatchAssembler(
@@ -161,7 +165,8 @@ struct SnapshotLoader: Sendable {
             ]
         }
         let deltas = changes.compactMap { change in view.delta(for: change).map { (change: change, delta: $0) } }
-        return FrameEncoder.changes(id: self.request.id, cursor: text, deltas: deltas, view: view)
+        let compacted = Replay.compacted(deltas, in: view)
+        return FrameEncoder.changes(id: self.request.id, cursor: text, deltas: compacted, view: view)
     }
 
     // MARK: Snapshot

@@ -1,0 +1,41 @@
+import Feed
+import JobFeedProtocol
+import NIOCore
+
+/// Resumes from memory: what the node has read lately is sent again without asking the database.
+extension Session {
+    /// Where the client stands, if the ring reaches back so far; otherwise the log has to be asked.
+    func cursorInMemory(_ load: LoadQueue.Load) -> Cursor? {
+        guard let resume = load.resume, !load.subscription.isCounts, let cursor = Cursor(encoded: resume),
+            self.shard.canReplay(for: load.subscription.view, since: cursor)
+        else { return nil }
+        return cursor
+    }
+
+    /// Lets the node read once more first: what was committed before the client came is in, as it is in a snapshot.
+    func replay(_ load: LoadQueue.Load, since cursor: Cursor) {
+        self.shard.afterNextRead(by: self.context.reader) {
+            guard self.connection != nil, load.isCurrent else { return self.loadEnded() }
+            guard let deltas = self.shard.replay(for: load.subscription.view, since: cursor),
+                let position = self.shard.position
+            else { return self.read(load) }
+            self.send(deltas, for: load.subscription, upTo: position.cursor, position.text)
+            self.loadEnded()
+        }
+    }
+
+    private func send(_ deltas: [Coalescer.Step], for subscription: Subscription, upTo cursor: Cursor, _ text: String) {
+        subscription.isAnswered = true
+        self.answer(MessageWriter.subscribed(id: subscription.id, recovered: true, reason: nil))
+        self.deliverInBulk(
+            FrameEncoder.changes(id: subscription.id, cursor: text, deltas: deltas, view: subscription.view)
+        )
+        self.answer(MessageWriter.live(id: subscription.id, cursor: text))
+        self.shard.settle(subscription, at: cursor.snapshot)
+    }
+
+    func loadEnded() {
+        self.loads.finished()
+        self.loadNext()
+    }
+}
