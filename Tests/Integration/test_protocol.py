@@ -685,13 +685,14 @@ def test_resume_after_truncate(gateway, installed):
         assert len(held.rows) == 1
 
 
-def test_resume_after_the_log_was_emptied(gateway, installed):
+def test_resume_after_the_log_was_emptied(gateways, installed):
+    gateway = gateways(installed, ring_bytes=0)
     writer = installed.connect()
     writer.execute("insert into thread (title, author) values ('t', 'alice')")
     with gateway.client() as client:
         held = client.subscribe()
     writer.execute("insert into job (assigned_to, path) values (1, '/x')")
-    writer.execute("update jobfeed.horizon set xid = pg_current_xact_id()")
+    writer.execute("update jobfeed.horizon set snapshot = pg_current_snapshot()")
     with gateway.client() as client:
         client.open(held, resume=held.cursor)
         assert held.answer["reason"] == "retention" and len(held.rows) == 1
