@@ -96,7 +96,9 @@ extension Change {
                 let singles = transaction.map {
                     Self.single($0, before: owners.steadyOwner(of:), after: owners.steadyOwner(of:))
                 }
-                let isFolded = singles.count > 1 && Self.ownerCount(singles) > 1
+                // What a transaction wrote before it deleted the row was never there to be seen.
+                let isFolded =
+                    singles.count > 1 && (Self.ownerCount(singles) > 1 || transaction.last?.operation == .delete)
                 Self.append(singles, of: transaction, key: key, isFolded: isFolded, to: &changes)
             }
         }

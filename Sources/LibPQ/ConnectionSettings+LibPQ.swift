@@ -11,6 +11,8 @@ extension ConnectionSettings {
     private static let session = [
         ("TimeZone", "UTC"), ("DateStyle", "ISO"), ("IntervalStyle", "postgres"), ("extra_float_digits", "1"),
         ("bytea_output", "hex"),
+        // Our statements are short; compiling one takes longer than any of them.
+        ("jit", "off"),
     ]
 
     /// To be sent after each BEGIN, because nobody has set these for the session.

@@ -107,7 +107,7 @@ def pooler(installed, tmp_path):
     directory = tmp_path / "pgbouncer"
     directory.mkdir()
     (directory / "users").write_text('"gateway_login" ""\n')
-    directory.chmod(0o777); (directory / "ini").write_text(f"""
+    (directory / "ini").write_text(f"""
 [databases]
 * = host=127.0.0.1 port={installed.postgres.port}
 [pgbouncer]
@@ -119,8 +119,6 @@ auth_file = {directory}/users
 pool_mode = transaction
 default_pool_size = 3
 ignore_startup_parameters = extra_float_digits
-logfile = {directory}/log
-verbose = 2
 """)
     account = {}
     if os.geteuid() == 0:

@@ -106,7 +106,9 @@ final class FeedReader: Sendable {
         let connection = try Connection.open(self.settings.with(applicationName: "jobfeed/\(self.node)/read"))
         defer { connection.close() }
         try LogReader.prepare(connection)
+        try connection.execute((["BEGIN"] + connection.settings.transactionSettings).joined(separator: "; "))
         if let step = try follower.begin(connection, preload: self.preloadBytes) { self.hub.publish(step) }
+        try connection.execute("COMMIT")
         let registration = NodeRegistration(
             connection: connection,
             node: self.node,

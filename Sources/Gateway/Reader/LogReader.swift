@@ -57,7 +57,7 @@ struct LogReader {
     private static func transactionSettings(_ connection: Connection) -> [String] {
         guard connection.settings.isPooled else { return [] }
         return connection.settings.transactionSettings + [
-            "SET LOCAL search_path = pg_catalog", "SET LOCAL enable_seqscan = off", "SET LOCAL jit = off",
+            "SET LOCAL search_path = pg_catalog", "SET LOCAL enable_seqscan = off",
         ]
     }
 
@@ -65,7 +65,7 @@ struct LogReader {
     static func prepare(_ connection: Connection) throws {
         guard !connection.settings.isPooled else { return try connection.prepare("jobfeed_read", self.readSQL) }
         // The planner cannot know how little lies behind a snapshot; a sequential scan is never right here.
-        let settings = ["enable_seqscan = off", "jit = off", "plan_cache_mode = force_generic_plan"]
+        let settings = ["enable_seqscan = off", "plan_cache_mode = force_generic_plan"]
         try connection.execute("SET search_path = pg_catalog; " + settings.map { "SET \($0)" }.joined(separator: "; "))
         try connection.prepare("jobfeed_read", self.readSQL)
     }

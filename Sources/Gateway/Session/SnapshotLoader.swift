@@ -56,7 +56,7 @@ struct SnapshotLoader: Sendable {
 
     private func load(_ connection: Connection, comparingAsText asText: Bool) throws -> Loaded {
         var opening = [LogReader.begin] + connection.settings.transactionSettings
-        opening += ["SET LOCAL search_path = pg_catalog", "SET LOCAL jit = off"]
+        opening.append("SET LOCAL search_path = pg_catalog")
         if self.request.resume != nil { opening.append(LogReader.lockLog) }
         try connection.execute(opening.joined(separator: "; "))
         let loaded = try self.loadInTransaction(connection, asText: asText)

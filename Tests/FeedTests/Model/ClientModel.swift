@@ -108,11 +108,10 @@ struct ClientModel {
     private mutating func checkTransitions(_ span: Span) {
         guard self.view.filter == .everything, self.view.key == nil else { return }
         for key in Set(span.batch.records.filter { $0.operation != .ownerPath }.map(\.key)) {
-            switch self.view.viewer {
-            case .operator: break
-            case .account(let user): guard span.ownersEver(ofJob: key) == [user] else { continue }
+            if case .account(let user) = self.view.viewer {
+                guard span.ownersEver(ofJob: key) == [user] else { continue }
             }
-            let expected = span.transitions(ofJob: key)
+            let expected = span.transitions(ofJob: key, forOperator: self.view.viewer == .operator)
             let seen = self.transitions[key, default: []]
             if seen != expected { self.mistakes.append("saw \(seen) of job \(key), which went through \(expected)") }
         }

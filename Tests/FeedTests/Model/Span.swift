@@ -119,14 +119,21 @@ struct Span {
         return versions
     }
 
-    /// The statuses that one job went through, as its records say; born and gone in one transaction was never there.
-    func transitions(ofJob key: ByteText) -> [String] {
+    /// The statuses that one job went through, as its records say; born and gone in one transaction was never there, and
+    /// only operators are told what a transaction wrote before it deleted the job.
+    func transitions(ofJob key: ByteText, forOperator: Bool) -> [String] {
         var transitions: [String] = []
         var rest = self.batch.records.filter { $0.operation != .ownerPath && $0.key == key }[...]
         while let xid = rest.first?.xid {
             let own = rest.prefix { $0.xid == xid }
             rest = rest.dropFirst(own.count)
-            if own.first?.operation == .insert, own.last?.operation == .delete { continue }
+            if own.last?.operation == .delete {
+                if own.first?.operation == .insert { continue }
+                if !forOperator {
+                    transitions.append("leave")
+                    continue
+                }
+            }
             for record in own {
                 switch record.operation {
                 case .insert: transitions.append("enter " + (record.row?["status"]?.scalarText ?? ""))
