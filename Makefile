@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help deps deps-test build release demo test test-swift test-integration test-browser soak sanitize lint format clean
+.PHONY: help deps deps-test build release demo test test-swift test-integration test-browser soak sabotage sanitize lint format clean
 
 SWIFT_SOURCES := Sources Tests web-demo Package.swift
 PYTHON := .venv/bin/python
@@ -48,6 +48,9 @@ soak: ## Let the oracle watch random writers for half an hour: make soak SOAK_SE
 	JOBFEED_ORACLE_SECONDS=$(SOAK_SECONDS) JOBFEED_ORACLE_PROGRESS=30 \
 		$(PYTHON) -m pytest -q -s Tests/Integration/test_oracle.py::test_oracle
 
+sabotage: ## Break a copy of the gateway in six ways, and see that the oracle notices
+	@scripts/sabotage.sh
+
 # Only what needs no database; see Tests/Sanitize/Package.swift. LeakSanitizer reports XCTest itself.
 SANITIZE = swift test --package-path Tests/Sanitize
 sanitize: deps ## Run the tests of the pure parts under the address and the thread sanitizer
@@ -63,4 +66,4 @@ format: ## Format the Swift sources
 	swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
 
 clean: ## Remove what was built
-	rm -rf .build .build-asan .build-tsan .venv
+	rm -rf .build .build-asan .build-tsan .build-sabotage .venv

@@ -6,6 +6,7 @@ each subscription held (its steps), and what happened between (verdict.Story).
 
 import bisect
 import collections
+import dataclasses
 
 import past
 import snapshots
@@ -202,7 +203,7 @@ class Checker:
         for track in self.tracks:
             if track.is_broken:
                 continue
-            before, since = track.rows and dict(track.rows), len(track.steps)
+            before = track.rows and dict(track.rows)
             passed = [step for step in track.steps if step.order <= order]
             self.advance(track, order)
             if track.is_broken or not track.stands_at(order, self.nodes[order]):
@@ -233,16 +234,19 @@ class Checker:
                 return key, f"does not hold {wanted[key]}"
             for key in track.rows.keys() - wanted.keys():
                 return key, f"holds {track.rows[key]}, which {track.person.name} cannot select"
-        ignored = {QUIET} if not track.has_rate or track.order == order else {QUIET, *GAUGES}
         for key, row in track.rows.items():
-            right = wanted[key]
-            names = track.columns or row.keys() | right.keys()
-            for name in names:
-                if name not in ignored and (name not in row or name not in right or row[name] != right[name]):
-                    return key, f"{name} is {str(row.get(name, 'absent'))[:300]}, not {str(right.get(name, 'absent'))[:300]}"
-            if track.columns and row.keys() != track.columns:
-                return key, f"has columns {sorted(row)}"
+            if wrong := self.compare_row(track, order, row, wanted[key]):
+                return key, wrong
         return None
+
+    def compare_row(self, track, order, row, right):
+        ignored = {QUIET} if not track.has_rate or track.order == order else {QUIET, *GAUGES}
+        for name in track.columns or row.keys() | right.keys():
+            if name not in ignored and (name not in row or name not in right or row[name] != right[name]):
+                return f"{name} is {str(row.get(name, 'absent'))[:300]}, not {str(right.get(name, 'absent'))[:300]}"
+        if track.columns and row.keys() != track.columns:
+            return f"has columns {sorted(row)}"
+        return ""
 
     def advance(self, track, order):
         while track.steps and track.steps[0].order <= order and not track.is_broken:
@@ -259,6 +263,9 @@ class Checker:
             since = max(track.order, track.safe or -1)
         since = min(since, step.order)
         changes = step.changes
+        for change in changes:
+            if change["op"] == "update" and change["set"].keys() <= {QUIET}:
+                self.violate(track, step.order, change["key"], f"was told of a change it cannot see: {change}", passed=[step])
         if person.access == "account":
             for row in (step.rows or {}).values():
                 self.check_values(track, str(row["id"]), row, step.order, step.order, step)
@@ -318,10 +325,9 @@ class Checker:
     # Reporting
 
     def violate(self, track, order, key, text, before=None, passed=()):
+        if track.is_broken:
+            return
         track.is_broken = True
-        first = ""
-        if key is not None and before is not None and passed:
-            first = f"\nit was right at the cursor before these {len(passed)} steps, where it held {str(before.get(key))[:300]}"
         story = []
         if key is not None:
             for version in self.story.jobs.get(int(key), [])[-12:]:
@@ -337,7 +343,38 @@ class Checker:
             told = [change for change in step.changes if key is None or change["key"] == key]
             frames.append(f"  {step.kind} to {step.order} {step.snapshot.text} on {step.segment and step.segment.node}:"
                           f" {str(told)[:500]}{' ' + str(step.counts) if step.counts else ''}")
+        where = "" if self.violations else self.first_difference(track, order, key, before, passed)
         self.violations.append(
-            f"{track}, job {key} at cursor {order}: {text}{first}\nhistory:\n" + "\n".join(story)
+            f"{track}, job {key} at cursor {order}: {text}{where}\nhistory:\n" + "\n".join(story)
             + "\nframes:\n" + "\n".join(frames))
-        self.report(self.violations[-1])
+        self.report(self.violations[-1] if len(self.violations) == 1 else self.violations[-1][:200])
+
+    def first_difference(self, track, order, key, before, passed):
+        """Between the last cursor that was looked at and this one: the first at which this row was wrong."""
+        if key is None or before is None:
+            return ""
+        jobs = self.story.jobs.get(int(key), [])
+        links = {int(version.link) for version in jobs if version.link}
+        held = before.get(key)
+        answer = ""
+        for step in passed:
+            for change in step.changes:
+                if change["key"] == key:
+                    held = (None if change["op"] == "leave" else change["row"] if change["op"] == "enter"
+                            else {**held, **change["set"]} if held else None)
+            self.past.move(self.as_of(jobs, links, step.order))
+            row, tests = self.past.visible()[track.person.name, track.person.access].get(key, (None, []))
+            wanted = row if row and (track.condition is None or tests[track.condition]) else None
+            if (held is None) != (wanted is None) or held and self.compare_row(track, step.order, held, wanted):
+                answer = f"\nfirst wrong at cursor {step.order}, {step.snapshot.text}, where it held {str(held)[:400]}"
+                break
+        self.past.move(self.as_of(jobs, links, order))
+        return answer
+
+    def as_of(self, jobs, links, order):
+        for versions in [jobs, *(self.story.threads.get(link, []) for link in links)]:
+            version, _ = self.story.between(versions, order, order)
+            if version:
+                yield version
+            elif versions:
+                yield dataclasses.replace(versions[0], op="DELETE")

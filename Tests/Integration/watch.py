@@ -193,7 +193,9 @@ class Person:
         states = [f"{s.id} {s.channel} {s.options} {s.state} at {s.cursor and snapshots.decode(s.cursor).text}"
                   for s in self.subscriptions]
         beat = self.client and self.client.last_heartbeat
-        return f"node {self.node}, closed {self.client and self.client.close_code}, last heartbeat {beat}, {states}"
+        other = self.client and self.client.unmatched[-3:]
+        return (f"{self.name} on node {self.node}, closed {self.client and self.client.close_code}, last heartbeat {beat},"
+                f" other answers {other}, {states}")
 
     def close(self):
         if self.client:
