@@ -10,6 +10,8 @@ package struct Coalescer: Sendable {
     private var held: [(key: ByteText, step: Step)] = []
     private var places: [ByteText: Int] = [:]
     private var lastSent: Int64? = nil
+    /// Updates that went into a later one.
+    package private(set) var merged = 0
 
     /// - Parameter maximumRate: times per second; more than zero.
     package init(maximumRate: Double) {
@@ -58,7 +60,9 @@ package struct Coalescer: Sendable {
             self.held.append((key, step))
             return
         }
-        if let merged = Replay.merged(step, over: self.held[place].step, in: view) { self.held[place].step = merged }
+        guard let merged = Replay.merged(step, over: self.held[place].step, in: view) else { return }
+        self.held[place].step = merged
+        self.merged += 1
     }
 
     private static func isGauge(_ delta: View.Delta, of feed: FeedDefinition) -> Bool {

@@ -48,16 +48,17 @@ package struct Gateway {
 
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.eventLoops)
         let loops = Array(group.makeIterator())
+        let registry = configuration.metrics
+        let metrics = GatewayMetrics(registry)
         var shards: [NIOLoopBound<Shard>] = []
         for loop in loops {
             shards.append(
                 try await loop.submit {
-                    NIOLoopBound(Shard(eventLoop: loop, ringBytes: configuration.ringBytes), eventLoop: loop)
+                    let shard = Shard(eventLoop: loop, ringBytes: configuration.ringBytes, metrics: metrics)
+                    return NIOLoopBound(shard, eventLoop: loop)
                 }.get()
             )
         }
-        let registry = configuration.metrics
-        let metrics = GatewayMetrics(registry)
         let hub = Hub(shards: shards, loops: loops)
         let interest = FilterInterest()
         let health = ReaderHealth()
@@ -70,6 +71,7 @@ package struct Gateway {
             revocations: revocations,
             health: health,
             preloadBytes: configuration.ringBytes / 2,
+            metrics: metrics,
             logger: self.logger
         )
         let keeper = LogKeeper(
@@ -77,6 +79,7 @@ package struct Gateway {
             node: configuration.node,
             retention: configuration.retention,
             health: health,
+            metrics: metrics,
             logger: self.logger
         )
         let pool = ConnectionPool(

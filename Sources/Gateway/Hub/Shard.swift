@@ -19,9 +19,11 @@ final class Shard {
     /// Sessions that something was written to since the last flush.
     private var dirty: [ObjectIdentifier: Session] = [:]
     private let eventLoop: any EventLoop
+    private let metrics: GatewayMetrics
 
-    init(eventLoop: any EventLoop, ringBytes: Int) {
+    init(eventLoop: any EventLoop, ringBytes: Int, metrics: GatewayMetrics) {
         self.eventLoop = eventLoop
+        self.metrics = metrics
         self.ring = Ring(maximumBytes: ringBytes)
     }
 
@@ -137,6 +139,7 @@ final class Shard {
         } else {
             self.ring.append(end: step.end, batches: step.batches, resetFeeds: Set(step.resets.keys))
         }
+        self.metrics.ringBytes.set(self.ring.bytes)
     }
 
     /// What happened to a view since this cursor, with as little as it takes to be where this shard is; `nil` when the
@@ -187,7 +190,13 @@ final class Shard {
                 let changes = group.pending.map(\.change)
                 let frames = Self.countFrames(&group.counts, changes, group.view, group.key.id.string, cursor)
                 for member in group.members { self.send(frames, to: member) }
-            } else if let steps = group.coalescer?.pass(group.pending, in: group.view, now: self.nanoseconds) {
+                self.metrics.deliveries.increment(by: frames.count * group.members.count)
+                self.metrics.sentBytes.increment(by: Self.bytes(of: frames) * group.members.count)
+            } else if let before = group.coalescer?.merged,
+                let steps = group.coalescer?.pass(group.pending, in: group.view, now: self.nanoseconds)
+            {
+                let merged = (group.coalescer?.merged ?? before) - before
+                self.metrics.coalesced.increment(by: merged * group.members.count)
                 self.send(steps, to: group, cursor: cursor)
                 self.scheduleGauges(of: group)
             } else {
@@ -200,6 +209,11 @@ final class Shard {
     private func send(_ steps: [Coalescer.Step], to group: Group, cursor: String) {
         let frames = FrameEncoder.changes(id: group.key.id.string, cursor: cursor, deltas: steps, view: group.view)
         for member in group.members { self.send(frames, to: member) }
+        self.metrics.count(steps, frames: frames.count, bytes: Self.bytes(of: frames), receivers: group.members.count)
+    }
+
+    private static func bytes(of frames: [OutboundFrame]) -> Int {
+        frames.reduce(0) { $0 + $1.bytes.readableBytes }
     }
 
     private var nanoseconds: Int64 { Int64(clamping: self.eventLoop.now.uptimeNanoseconds) }

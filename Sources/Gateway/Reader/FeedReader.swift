@@ -20,6 +20,7 @@ final class FeedReader: Sendable {
     private let health: ReaderHealth
     /// How much of the log to read at the start, for resumes from memory.
     private let preloadBytes: Int
+    private let metrics: GatewayMetrics
     private let logger: Logger
     private let wakeup: Wakeup
     private let asked = Atomic<UInt64>(0)
@@ -35,6 +36,7 @@ final class FeedReader: Sendable {
         revocations: Revocations,
         health: ReaderHealth,
         preloadBytes: Int,
+        metrics: GatewayMetrics,
         logger: Logger
     ) throws {
         self.settings = settings
@@ -45,6 +47,7 @@ final class FeedReader: Sendable {
         self.revocations = revocations
         self.health = health
         self.preloadBytes = preloadBytes
+        self.metrics = metrics
         self.logger = logger
         self.wakeup = try Wakeup()
     }
@@ -86,6 +89,8 @@ final class FeedReader: Sendable {
             } catch {
                 guard !self.isStopping else { return }
                 self.health.lost(error)
+                self.metrics.databaseLosses.increment()
+                self.metrics.doorbell.enter(.disconnected)
                 self.logger.warning(
                     "Lost the database; subscribers wait and nothing is lost",
                     metadata: ["error": "\(error)", "retry_in": "\(backoff)"]
@@ -142,8 +147,10 @@ final class FeedReader: Sendable {
             // Ends the transaction only now: its cost is not the subscribers'.
             try connection.execute("COMMIT")
             self.health.read(at: step.readAt, mode: doorbell.mode)
+            self.metrics.count(step, cause, in: doorbell.mode)
             action = doorbell.afterRead(found: step.found, snapshot: step.end, cause: cause, now: Self.now)
             if doorbell.misses > misses {
+                self.metrics.backstopFinds.increment(by: doorbell.misses - misses)
                 misses = doorbell.misses
                 self.logger.error("Found changes that no notification announced", metadata: ["total": "\(misses)"])
             }

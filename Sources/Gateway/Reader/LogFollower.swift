@@ -164,8 +164,9 @@ struct LogFollower {
             // Whatever the reason, it would be the same each time: the other feeds go on.
             throw BrokenFeed(
                 feed: feed.name,
-                message: "feed \(feed.name) does not fit its tables any more (\(error.message)); "
-                    + "the operator has to run jobfeed.attach again"
+                // A class 22 message quotes values; this one goes to clients.
+                message: "feed \(feed.name) does not fit its tables any more (SQLSTATE "
+                    + "\(error.sqlState ?? "unknown")); the operator has to run jobfeed.attach again"
             )
         }
     }

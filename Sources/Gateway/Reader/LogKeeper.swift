@@ -24,13 +24,22 @@ final class LogKeeper: Sendable {
     private let settings: ConnectionSettings
     private let retention: Retention
     private let health: ReaderHealth
+    private let metrics: GatewayMetrics
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(settings: ConnectionSettings, node: String, retention: Retention, health: ReaderHealth, logger: Logger) {
+    init(
+        settings: ConnectionSettings,
+        node: String,
+        retention: Retention,
+        health: ReaderHealth,
+        metrics: GatewayMetrics,
+        logger: Logger
+    ) {
         self.settings = settings.with(applicationName: "jobfeed/\(node)/keep")
         self.retention = retention
         self.health = health
+        self.metrics = metrics
         self.logger = logger
     }
 
@@ -64,6 +73,7 @@ final class LogKeeper: Sendable {
                 }
             } catch {
                 guard !self.isStopping else { return }
+                self.metrics.rotations.increment(.failed)
                 // The reader says so when the database is away.
                 let level: Logger.Level = saidSo || error.isConnectionLoss ? .debug : .error
                 self.logger.log(level: level, "Cannot keep the log in bounds", metadata: ["error": "\(error)"])
@@ -99,15 +109,16 @@ final class LogKeeper: Sendable {
             ]
         )
         let outcome = result.string(0, 0) ?? ""
+        if let outcome = RotationOutcome(rawValue: outcome) { self.metrics.rotations.increment(outcome) }
         if outcome != "busy" {
-            self.health.kept(
-                LogStatus(
-                    slot: result.int64(0, 1).map { Int($0) } ?? 0,
-                    bytes: result.int64(0, 2) ?? 0,
-                    oldestSeconds: result.int64(0, 3),
-                    overdueSeconds: result.int64(0, 4)
-                )
+            let log = LogStatus(
+                slot: result.int64(0, 1).map { Int($0) } ?? 0,
+                bytes: result.int64(0, 2) ?? 0,
+                oldestSeconds: result.int64(0, 3),
+                overdueSeconds: result.int64(0, 4)
             )
+            self.health.kept(log)
+            self.metrics.count(log)
         }
         switch outcome {
         case "emptied", "switched":

@@ -26,6 +26,7 @@ extension Session {
 
     private func send(_ deltas: [Coalescer.Step], for subscription: Subscription, upTo cursor: Cursor, _ text: String) {
         subscription.isAnswered = true
+        self.context.metrics.resumes.increment(.ring)
         self.answer(MessageWriter.subscribed(id: subscription.id, recovered: true, reason: nil))
         self.deliverInBulk(
             FrameEncoder.changes(id: subscription.id, cursor: text, deltas: deltas, view: subscription.view)

@@ -144,6 +144,7 @@ extension Session {
             if let position = self.shard.position, position.cursor.epoch != loaded.cursor.epoch {
                 return self.retry(load)
             }
+            if load.resume != nil { self.context.metrics.resumes.increment(loaded.isRecovered ? .log : .snapshot) }
             subscription.counts = loaded.counts
             subscription.isAnswered = true
             self.deliverInBulk(loaded.frames)

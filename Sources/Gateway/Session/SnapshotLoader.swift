@@ -25,6 +25,8 @@ struct SnapshotLoader: Sendable {
         /// From `subscribed` up to what comes before `live`.
         let frames: [OutboundFrame]
         let counts: StatusCounts
+        /// The frames go on from the client's cursor.
+        let isRecovered: Bool
     }
 
     enum Failure: Error {
@@ -104,7 +106,9 @@ struct SnapshotLoader: Sendable {
                 frames += try self.rowFrames(connection)
             }
         }
-        return Loaded(cursor: cursor, frames: frames, counts: counts)
+        var isRecovered = false
+        if case .changes = recovery { isRecovered = true }
+        return Loaded(cursor: cursor, frames: frames, counts: counts, isRecovered: isRecovered)
     }
 
     // MARK: Resume
