@@ -85,6 +85,8 @@ CASES = [
          [], [LINK, LEAVE]),
     Case("delete", True, False, "after a re-link", (MINE, True), set_("assigned_to = {others}") + "; " + DELETE,
          [LEAVE], [LINK, LEAVE]),
+    Case("delete", True, False, "after an update", (MINE, True), set_("status = 'failed'") + "; " + DELETE,
+         [LEAVE], [STATUS, LEAVE]),
     Case("delete", True, True, "for another key", (MINE, True), "update job set id = {job} + 500000 where id = {job}",
          [LEAVE, ENTER], [LEAVE, ENTER]),
 

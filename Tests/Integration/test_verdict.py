@@ -57,6 +57,14 @@ def test_born_and_gone_in_one_transaction():
     assert told.examine("alice", "account", [], 4, 5, False)[0] == []
 
 
+def test_what_a_transaction_wrote_before_it_deleted_the_row():
+    told = story(version(3, 5, status="failed", tokens=["t"]), version(4, 5, op="DELETE", status="failed", tokens=["t"]))
+    assert told.examine("alice", "account", [LEAVE], 4, 5, False)[0] == []
+    assert told.examine("alice", "account", [status("failed"), LEAVE], 4, 5, False)[0]
+    assert told.examine("root", "operator", [status("failed"), LEAVE], 4, 5, False)[0] == []
+    assert leaks(told, "alice", "t", 4, 5)
+
+
 def test_a_stranger_is_told_nothing():
     assert story(*RUN).examine("bob", "account", [], 4, 6, False)[0] == []
     assert story(*RUN).examine("bob", "account", [status("processing")], 4, 6, False)[0]

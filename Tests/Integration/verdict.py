@@ -89,7 +89,7 @@ class Story:
 
     # Status transitions
 
-    def transitions(self, first, versions):
+    def transitions(self, first, versions, is_operator):
         """What is told of these versions to somebody who sees all of them."""
         events = []
         status = first.status if first and first.op != "DELETE" else None
@@ -99,6 +99,9 @@ class Story:
             rest = rest[len(transaction):]
             if transaction[0].op == "INSERT" and transaction[-1].op == "DELETE":
                 continue
+            if transaction[-1].op == "DELETE" and not is_operator:
+                # What a transaction wrote before it deleted the row was never there to be seen.
+                transaction = transaction[-1:]
             for version in transaction:
                 if version.op == "INSERT":
                     events.append(("enter", version.status))
@@ -138,7 +141,7 @@ class Story:
                 if user not in owners and told.get(key):
                     problems.append((key, f"told {told[key]}, though it was only ever {owners}'s"))
                 continue
-            wanted = self.transitions(first, versions)
+            wanted = self.transitions(first, versions, is_operator)
             count += len(wanted)
             is_there = first and first.op != "DELETE" and all(version.op == "UPDATE" for version in versions)
             if is_replay and not is_there:
@@ -168,7 +171,9 @@ class Story:
         is_last = place + 1 == len(versions) or versions[place + 1].xid != version.xid
         if is_last:
             return self.could_own(user, version, following, since, until)
-        # Never selectable, but an owner is told all steps of a transaction that neither it nor its row took away.
+        # Never selectable, but an owner is told all steps of a transaction that takes nothing away from him.
+        if [other for other in versions[place:] if other.xid == version.xid][-1].op == "DELETE":
+            return False
         begin = place
         while begin > 0 and versions[begin - 1].xid == version.xid:
             begin -= 1
