@@ -46,7 +46,7 @@ package struct DatabaseCheck: Sendable {
                 if let warning = report.warning { self.logger.warning("\(warning)") }
                 return report
             } catch {
-                guard case .unavailable(let reason) = error, .now < deadline else { throw error }
+                guard case .unavailable(let reason) = error, .now < deadline, !Task.isCancelled else { throw error }
                 if !said { self.logger.warning("Waiting for the database", metadata: ["error": "\(reason)"]) }
                 said = true
                 try? await Task.sleep(for: .milliseconds(250))

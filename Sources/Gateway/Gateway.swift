@@ -6,7 +6,6 @@ package import Logging
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
-import UnixSignals
 
 /// The composition root: the only place that knows how reader, hub, sessions and HTTP belong together.
 package struct Gateway {
@@ -33,8 +32,12 @@ package struct Gateway {
             revocations: revocations
         )
         let certificate = try configuration.tls.map { try ServerCertificate($0, logger: self.logger) }
-        let report = try await DatabaseCheck(settings: configuration.database, logger: self.logger)
-            .waitUntilUsable(timeout: configuration.startTimeout)
+        let stop = await StopSignal.trap()
+        let check = DatabaseCheck(settings: configuration.database, logger: self.logger)
+        let usable = try await stop.unlessRequested {
+            try await check.waitUntilUsable(timeout: configuration.startTimeout)
+        }
+        guard let report = usable else { return }
         let database = report.settings
         if !report.canListen {
             self.logger.warning(
@@ -62,6 +65,7 @@ package struct Gateway {
         let hub = Hub(shards: shards, loops: loops)
         let interest = FilterInterest()
         let health = ReaderHealth()
+        let abandon = try Wakeup()
         let reader = try FeedReader(
             settings: database,
             canListen: report.canListen,
@@ -71,6 +75,7 @@ package struct Gateway {
             revocations: revocations,
             health: health,
             preloadBytes: configuration.ringBytes / 2,
+            abandon: abandon,
             metrics: metrics,
             logger: self.logger
         )
@@ -79,10 +84,11 @@ package struct Gateway {
             node: configuration.node,
             retention: configuration.retention,
             health: health,
+            abandon: abandon,
             metrics: metrics,
             logger: self.logger
         )
-        let pool = ConnectionPool(
+        let pool = try ConnectionPool(
             settings: database.with(applicationName: "jobfeed/\(configuration.node)/snapshot"),
             size: configuration.poolSize,
             maximumWaiting: 10_000,
@@ -116,9 +122,6 @@ package struct Gateway {
             zip(loops, shards).map { loop, shard in Self.startClock(loop, shard) }
             + loops.map { loop in LoopLag.start(on: loop, metrics.loopLag) }
         reader.start()
-        try await Self.waitForFirstRead(health, timeout: configuration.startTimeout)
-        keeper.start()
-
         let routes = Routes(
             health: health,
             node: configuration.node,
@@ -140,7 +143,8 @@ package struct Gateway {
                     admission: admission,
                     hub: hub,
                     context: context,
-                    certificate: certificate
+                    certificate: certificate,
+                    pingInterval: configuration.pingInterval
                 )
             },
             configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: nil),
@@ -154,16 +158,20 @@ package struct Gateway {
         if let certificate { services.append(await CertificateReloader(certificate)) }
         let running = services
         let outcome = await Self.outcome {
-            var services = ServiceGroupConfiguration(
-                services: running,
-                gracefulShutdownSignals: [.sigterm, .sigint],
-                logger: self.logger
-            )
+            let isReading: Void? = try await stop.unlessRequested {
+                try await Self.waitForFirstRead(health, timeout: configuration.startTimeout)
+            }
+            guard isReading != nil else { return }
+            keeper.start()
+            var services = ServiceGroupConfiguration(services: running, logger: self.logger)
             services.maximumGracefulShutdownDuration = configuration.drain
-            try await ServiceGroup(configuration: services).run()
+            let group = ServiceGroup(configuration: services)
+            await stop.onRequest { await group.triggerGracefulShutdown() }
+            try await group.run()
         }
         for clock in clocks { clock.cancel() }
         await withCheckedContinuation { continuation in
+            DispatchQueue.global().asyncAfter(deadline: .now() + 2) { abandon.signal() }
             DispatchQueue.global().async {
                 reader.stop()
                 keeper.stop()

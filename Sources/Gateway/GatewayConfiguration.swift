@@ -12,6 +12,7 @@ package struct GatewayConfiguration: Sendable {
     package var keys = KeySource()
     package var tokens = TokenRules()
     package var heartbeat: Duration = .seconds(25)
+    package var pingInterval: Duration = .seconds(25)
     /// Sessions for snapshots and replays, besides the two of the reader.
     package var poolSize = 4
     package var origins = AllowedOrigins()

@@ -24,8 +24,9 @@ extension Connection {
             throw error
         }
         self.hasSent = true
+        try self.flush(handle)
 
-        let (rows, error) = self.pipelineResults(handle)
+        let (rows, error) = try self.pipelineResults(handle)
         guard PQexitPipelineMode(handle) == 1 else {
             PQclear(rows)
             let reason = error ?? self.failure(handle)
@@ -62,12 +63,21 @@ extension Connection {
 
     /// Each command ends with a null result and the pipeline with `PGRES_PIPELINE_SYNC`; after an error the commands
     /// left are answered `PGRES_PIPELINE_ABORTED`.
-    private func pipelineResults(_ handle: OpaquePointer) -> (rows: OpaquePointer?, error: PostgresError?) {
+    private func pipelineResults(
+        _ handle: OpaquePointer
+    ) throws(PostgresError) -> (rows: OpaquePointer?, error: PostgresError?) {
         var rows: OpaquePointer?
         var error: PostgresError?
         var consecutiveNulls = 0
         while consecutiveNulls < 2 {
-            guard let next = PQgetResult(handle) else {
+            let result: OpaquePointer?
+            do {
+                result = try self.nextResult(handle)
+            } catch {
+                PQclear(rows)
+                throw error
+            }
+            guard let next = result else {
                 consecutiveNulls += 1
                 continue
             }

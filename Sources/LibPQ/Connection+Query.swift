@@ -53,31 +53,30 @@ extension Connection {
         let handle = try self.readyToSend()
         guard send(handle) == 1 else { throw self.failure(handle) }
         self.hasSent = true
+        try self.flush(handle)
         return try self.lastResult(handle)
     }
 
     /// Takes results until libpq has no more: the first error wins, otherwise the last result.
     private func lastResult(_ handle: OpaquePointer) throws(PostgresError) -> Result {
         var error: PostgresError?
-        var last: OpaquePointer?
-        while let next = PQgetResult(handle) {
-            PQclear(last)
-            last = next
+        var last: LibPQ.Result?
+        while let next = try self.nextResult(handle) {
+            last = LibPQ.Result(next)
             switch PQresultStatus(next) {
             case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY, PGRES_SINGLE_TUPLE:
                 break
             case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
                 // PQgetResult would return the same result for ever.
-                PQclear(last)
+                last = nil
                 self.close()
                 throw PostgresError(kind: .closed, message: "COPY to or from the client is not supported; use SELECT")
             default:
                 error = error ?? PostgresError(result: next, connectionIsBad: PQstatus(handle) == CONNECTION_BAD)
             }
         }
-        guard let last else { throw self.failure(handle) }
-        let result = Result(last)
         if let error { throw error }
+        guard let result = last.take() else { throw self.failure(handle) }
         return result
     }
 }

@@ -18,9 +18,10 @@ extension Connection {
         }
         self.hasSent = true
         _ = PQsetSingleRowMode(handle)
+        try self.flush(handle)
 
         var error: PostgresError?
-        while let next = PQgetResult(handle) {
+        while let next = try self.nextResult(handle) {
             defer { PQclear(next) }
             switch PQresultStatus(next) {
             case PGRES_SINGLE_TUPLE:
@@ -44,11 +45,31 @@ extension Connection {
 
     /// PQcancel returns after the server has signalled the backend, so the cancellation cannot hit a later statement.
     private func cancelAndDrain(_ handle: OpaquePointer) {
-        if let cancel = PQgetCancel(handle) {
-            var reason = [CChar](repeating: 0, count: 256)
-            _ = PQcancel(cancel, &reason, Int32(reason.count))
-            PQfreeCancel(cancel)
+        guard self.cancel(handle) else { return self.close() }
+        // Whatever goes wrong now leaves the connection unusable, which the next statement finds out.
+        while let rest = try? self.nextResult(handle) { PQclear(rest) }
+    }
+
+    /// PQcancel makes a connection of its own and waits for the other end without a limit, hence on another thread.
+    private func cancel(_ handle: OpaquePointer) -> Bool {
+        guard let cancel = PQgetCancel(handle) else { return false }
+        let request = CancelRequest(pointer: cancel)
+        let isSent = Monitor(false)
+        _ = WorkerThread(name: "postgres-cancel") {
+            request.send()
+            isSent.withLock { $0 = true }
         }
-        while let rest = PQgetResult(handle) { PQclear(rest) }
+        return isSent.wait(atMost: self.settings.responseTimeout) { $0 ? true : nil } ?? false
+    }
+}
+
+// Unchecked: handed over to the one thread that sends it.
+private struct CancelRequest: @unchecked Sendable {
+    let pointer: OpaquePointer
+
+    func send() {
+        var reason = [CChar](repeating: 0, count: 256)
+        _ = PQcancel(self.pointer, &reason, Int32(reason.count))
+        PQfreeCancel(self.pointer)
     }
 }

@@ -17,17 +17,24 @@ package final class Connection {
     private let farewell = Farewell()
     /// Statements by name: prepared in this session, or, where no session lasts, to be sent whole.
     private var prepared: [String: String] = [:]
+    /// Once signalled, no statement waits for its answer any more.
+    let abandon: Wakeup?
     /// Whether a statement has left for the server since the pool last set this to false.
     var hasSent = false
 
-    package static func open(_ settings: ConnectionSettings) throws(PostgresError) -> Connection {
-        let connection = Connection(settings)
+    /// - Parameter abandon: a signal gives up the statement that runs and refuses later ones; it is never cleared.
+    package static func open(
+        _ settings: ConnectionSettings,
+        abandon: Wakeup? = nil
+    ) throws(PostgresError) -> Connection {
+        let connection = Connection(settings, abandon)
         try connection.connect()
         return connection
     }
 
-    private init(_ settings: ConnectionSettings) {
+    private init(_ settings: ConnectionSettings, _ abandon: Wakeup?) {
         self.settings = settings
+        self.abandon = abandon
     }
 
     deinit {
@@ -145,8 +152,13 @@ package final class Connection {
         }
         self.handle = handle
         self.farewell.listen(to: handle)
-        guard let role = self.settings.role, !self.settings.isPooled else { return }
-        do {
+        do throws(PostgresError) {
+            // Otherwise a write waits without a limit for a network that takes nothing.
+            guard PQsetnonblocking(handle, 1) == 0 else { throw self.failure(handle) }
+            // A statement that was given up, perhaps while it waits for a lock, ends on the server too.
+            guard !self.settings.isPooled else { return }
+            if self.serverVersion >= 140_000 { try self.execute("SET client_connection_check_interval = '2s'") }
+            guard let role = self.settings.role else { return }
             try self.execute("SET ROLE " + self.quotedIdentifier(role))
         } catch {
             self.close()

@@ -16,6 +16,7 @@ package final class ConnectionPool: Sendable {
     }
 
     private let queue: WorkQueue
+    private let abandon: Wakeup
     private let observe: @Sendable (Event) -> Void
 
     /// - Parameter observe: called on the pool's threads and on those of callers; must not block.
@@ -25,14 +26,16 @@ package final class ConnectionPool: Sendable {
         maximumWaiting: Int,
         logger: Logger,
         observe: @escaping @Sendable (Event) -> Void = { _ in }
-    ) {
+    ) throws(PostgresError) {
         precondition(size > 0, "a pool of \(size) connections can run nothing")
         let queue = WorkQueue(maximumWaiting: maximumWaiting)
+        let abandon = try Wakeup()
         self.queue = queue
         self.observe = observe
+        self.abandon = abandon
         for number in 0..<size {
             queue.startWorker(name: "postgres-\(number)") {
-                let connection = PooledConnection(settings: settings, logger: logger, queue: queue)
+                let connection = PooledConnection(settings: settings, logger: logger, queue: queue, abandon: abandon)
                 while let job = queue.next() {
                     job.run(connection)
                 }
@@ -86,11 +89,18 @@ package final class ConnectionPool: Sendable {
     }
 
     /// Fails those who wait, lets running bodies finish, closes all connections and joins all threads.
-    package func shutdown() async {
+    ///
+    /// - Parameter grace: when it has passed, statements that still run are given up.
+    package func shutdown(grace: Duration = .seconds(2)) async {
         for job in self.queue.close() { job.fail(PoolError.shutdown) }
+        let deadline = Task {
+            try await Task.sleep(for: grace)
+            self.abandon.signal()
+        }
         await withCheckedContinuation { continuation in
             self.queue.whenWorkersEnded { continuation.resume() }
         }
+        deadline.cancel()
         self.queue.joinWorkers()
     }
 }

@@ -7,35 +7,35 @@ package struct ConnectionSettings: Sendable {
     package let connectTimeout: Duration
     /// Behind a pooler that lends sessions by the transaction: nothing that lasts beyond one can be set or prepared.
     package private(set) var isPooled = false
+    /// How long the server may be silent while it owes an answer; then the connection is given up.
+    package private(set) var responseTimeout: Duration
 
     package init(
         conninfo: String?,
         applicationName: String,
         role: String? = nil,
-        connectTimeout: Duration = .seconds(10)
+        connectTimeout: Duration = .seconds(10),
+        responseTimeout: Duration = .seconds(30)
     ) {
         self.conninfo = conninfo.flatMap { $0.isEmpty ? nil : $0 }
         self.applicationName = applicationName
         self.role = role
         self.connectTimeout = connectTimeout
+        self.responseTimeout = responseTimeout
     }
 
-    package func with(role: String) -> Self {
-        var settings = self
-        settings.role = role
-        return settings
-    }
+    package func with(role: String) -> Self { self.with { $0.role = role } }
 
-    package func with(applicationName: String) -> Self {
-        var settings = self
-        settings.applicationName = applicationName
-        return settings
-    }
+    package func with(applicationName: String) -> Self { self.with { $0.applicationName = applicationName } }
 
-    package func pooled(_ isPooled: Bool) -> Self {
-        var settings = self
-        settings.isPooled = isPooled
-        return settings
+    package func with(responseTimeout: Duration) -> Self { self.with { $0.responseTimeout = responseTimeout } }
+
+    package func pooled(_ isPooled: Bool) -> Self { self.with { $0.isPooled = isPooled } }
+
+    private func with(_ change: (inout Self) -> Void) -> Self {
+        var copy = self
+        change(&copy)
+        return copy
     }
 }
 

@@ -23,9 +23,12 @@ package final class Listener {
     package static func open(
         _ settings: ConnectionSettings,
         channel: String,
-        wakeup: Wakeup
+        wakeup: Wakeup,
+        abandon: Wakeup? = nil
     ) throws(PostgresError) -> Listener {
-        let connection = try Connection.open(settings)
+        // Its statements take no time, so that a long silence means nothing else.
+        let patience = min(settings.responseTimeout, .seconds(10))
+        let connection = try Connection.open(settings.with(responseTimeout: patience), abandon: abandon)
         try connection.execute("LISTEN " + connection.quotedIdentifier(channel))
         let listening = try connection.query(
             "SELECT count(*) FROM pg_catalog.pg_listening_channels() AS channel WHERE channel = $1",
@@ -64,7 +67,7 @@ package final class Listener {
             if count > 0 { return .notified(count: count) }
             if let loss { return .lost(loss) }
 
-            switch Poll.wait(reading: PQsocket(handle), self.wakeup.readDescriptor, until: deadline) {
+            switch Poll.wait(.reading, PQsocket(handle), self.wakeup.readDescriptor, until: deadline) {
             case .timedOut:
                 return .timedOut
             case .ready(first: false, second: true):
@@ -86,25 +89,8 @@ package final class Listener {
     }
 
     /// Asks the server for a sign of life; a session that does not give one in time is closed.
-    package func check(timeout: Duration = .seconds(10)) throws(PostgresError) {
-        let handle = try self.connection.live()
-        guard PQsendQuery(handle, "SELECT 1") == 1 else { throw self.connection.failure(handle) }
-        let deadline = ContinuousClock.now + timeout
-        while PQisBusy(handle) == 1 {
-            guard case .ready = Poll.wait(reading: PQsocket(handle), nil, until: deadline) else {
-                self.connection.close()
-                throw PostgresError(kind: .connection, message: "the server gave no sign of life within \(timeout)")
-            }
-            if PQconsumeInput(handle) == 0 { break }
-        }
-        var error: PostgresError?
-        while let result = PQgetResult(handle) {
-            if PQresultStatus(result) != PGRES_TUPLES_OK, error == nil {
-                error = PostgresError(result: result, connectionIsBad: PQstatus(handle) == CONNECTION_BAD)
-            }
-            PQclear(result)
-        }
-        if let error { throw error }
+    package func check() throws(PostgresError) {
+        try self.connection.execute("SELECT 1")
     }
 
     private static func takeNotifications(_ handle: OpaquePointer) -> Int {

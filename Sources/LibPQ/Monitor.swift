@@ -7,6 +7,13 @@ import Darwin
 /// A value behind a mutex, with a condition on which threads wait for it to change.
 // Unchecked: `state` is read and written only with `mutex` held.
 final class Monitor<State>: @unchecked Sendable {
+    #if canImport(Darwin)
+    private static var clock: clockid_t { CLOCK_REALTIME }
+    #else
+    /// A wall clock that is set back would prolong every wait.
+    private static var clock: clockid_t { CLOCK_MONOTONIC }
+    #endif
+
     private var state: State
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -16,7 +23,15 @@ final class Monitor<State>: @unchecked Sendable {
         self.mutex.initialize(to: pthread_mutex_t())
         self.condition.initialize(to: pthread_cond_t())
         pthread_mutex_init(self.mutex, nil)
+        #if canImport(Darwin)
         pthread_cond_init(self.condition, nil)
+        #else
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, Self.clock)
+        pthread_cond_init(self.condition, &attributes)
+        pthread_condattr_destroy(&attributes)
+        #endif
     }
 
     deinit {
@@ -40,7 +55,7 @@ final class Monitor<State>: @unchecked Sendable {
     func wait<T>(atMost timeout: Duration? = nil, _ body: (inout State) -> T?) -> T? {
         var deadline = timespec()
         if let timeout {
-            clock_gettime(CLOCK_REALTIME, &deadline)
+            clock_gettime(Self.clock, &deadline)
             let (seconds, attoseconds) = timeout.components
             let nanoseconds = deadline.tv_nsec + Int(attoseconds / 1_000_000_000)
             deadline.tv_sec += Int(seconds) + nanoseconds / 1_000_000_000

@@ -8,6 +8,12 @@ import Darwin
 
 /// poll(2) on one or two descriptors with a deadline, restarted after signals.
 enum Poll {
+    enum Direction {
+        case reading
+        /// Reading too: a server that sends while we write may wait for us to read.
+        case writing
+    }
+
     enum Outcome {
         case timedOut
         case ready(first: Bool, second: Bool)
@@ -18,10 +24,17 @@ enum Poll {
         return poll(&entry, 1, 0) > 0
     }
 
-    static func wait(reading first: Int32, _ second: Int32?, until deadline: ContinuousClock.Instant) -> Outcome {
+    /// - Parameter second: waited for as readable.
+    static func wait(
+        _ direction: Direction,
+        _ first: Int32,
+        _ second: Int32?,
+        until deadline: ContinuousClock.Instant
+    ) -> Outcome {
+        let events = direction == .reading ? POLLIN : POLLIN | POLLOUT
         // poll ignores negative descriptors.
         var entries = (
-            pollfd(fd: first, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: first, events: Int16(events), revents: 0),
             pollfd(fd: second ?? -1, events: Int16(POLLIN), revents: 0)
         )
         while true {

@@ -8,14 +8,16 @@ final class PooledConnection {
     private let settings: ConnectionSettings
     private let logger: Logger
     private let queue: WorkQueue
+    private let abandon: Wakeup
     private var connection: Connection?
     /// Nil as long as the last attempt to connect succeeded.
     private var pause: Duration?
 
-    init(settings: ConnectionSettings, logger: Logger, queue: WorkQueue) {
+    init(settings: ConnectionSettings, logger: Logger, queue: WorkQueue, abandon: Wakeup) {
         self.settings = settings
         self.logger = logger
         self.queue = queue
+        self.abandon = abandon
     }
 
     func close() {
@@ -58,7 +60,7 @@ final class PooledConnection {
             throw PoolError.shutdown
         }
         do {
-            let connection = try Connection.open(self.settings)
+            let connection = try Connection.open(self.settings, abandon: self.abandon)
             self.connection = connection
             self.pause = nil
             return connection

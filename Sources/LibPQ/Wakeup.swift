@@ -48,7 +48,7 @@ package final class Wakeup: Sendable {
     ///
     /// - Returns: whether a signal came; it is forgotten then.
     package func wait(_ timeout: Duration) -> Bool {
-        guard case .ready = Poll.wait(reading: self.readDescriptor, nil, until: .now + timeout) else { return false }
+        guard case .ready = Poll.wait(.reading, self.readDescriptor, nil, until: .now + timeout) else { return false }
         self.clear()
         return true
     }

@@ -65,6 +65,9 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "Seconds of silence after which a heartbeat is sent (default 25).")
     var heartbeatSeconds: Int?
 
+    @Option(help: "Seconds between pings; a client that answers none that long, or for 20 s, is closed (default 25).")
+    var pingSeconds: Int?
+
     @Option(help: "Database sessions for snapshots and replays (default 4).")
     var poolSize: Int?
 
@@ -73,6 +76,9 @@ struct ServeOptions: ParsableArguments {
 
     @Option(help: "Bytes that one message of a client may have (default 65536).")
     var maxMessageBytes: Int?
+
+    @Option(help: "Seconds of silence after which a database session that owes an answer is given up (default 30).")
+    var databaseResponseSeconds: Int?
 
     @Option(help: "Seconds that the database may take to be there at the start (default 10).")
     var startTimeout: Int?
@@ -106,11 +112,13 @@ struct ServeOptions: ParsableArguments {
             "tls-cert": self.tlsCert, "tls-key": self.tlsKey, "log-level": self.logLevel,
         ]
         let numbers = [
-            "port": self.port, "heartbeat-seconds": self.heartbeatSeconds, "pool-size": self.poolSize,
+            "port": self.port, "heartbeat-seconds": self.heartbeatSeconds, "ping-seconds": self.pingSeconds,
+            "pool-size": self.poolSize,
             "max-subscriptions": self.maxSubscriptions, "max-message-bytes": self.maxMessageBytes,
             "start-timeout": self.startTimeout, "drain-seconds": self.drainSeconds,
             "retention-seconds": self.retentionSeconds, "retention-bytes": self.retentionBytes,
             "retention-grace-seconds": self.retentionGraceSeconds, "ring-bytes": self.ringBytes,
+            "database-response-seconds": self.databaseResponseSeconds,
         ]
         return try await Settings(texts: texts, numbers: numbers, file: self.config)
     }
@@ -193,7 +201,9 @@ struct Settings {
         let node = self.text("node") ?? "\(process.hostName.prefix(30))-\(process.processIdentifier)"
         var configuration = GatewayConfiguration(
             node: node,
-            database: Self.database(purpose: "jobfeed/\(node)/check"),
+            database: Self.database(purpose: "jobfeed/\(node)/check").with(
+                responseTimeout: .seconds(try self.number("database-response-seconds", default: 30, in: 1...3600))
+            ),
             eventLoops: max(1, process.activeProcessorCount)
         )
         configuration.host = self.text("host") ?? "127.0.0.1"
@@ -207,6 +217,7 @@ struct Settings {
             throw Console.fail(error.message, Exit.configuration)
         }
         configuration.heartbeat = .seconds(try self.number("heartbeat-seconds", default: 25, in: 1...3600))
+        configuration.pingInterval = .seconds(try self.number("ping-seconds", default: 25, in: 1...3600))
         configuration.poolSize = try self.number("pool-size", default: 4, in: 1...100)
         configuration.subscriptionsPerConnection = try self.number("max-subscriptions", default: 128, in: 1...100_000)
         configuration.messageBytes = try self.number("max-message-bytes", default: 65_536, in: 1024...(1 << 24))

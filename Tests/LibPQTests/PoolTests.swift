@@ -177,7 +177,7 @@ import Testing
     }
 
     @Test func shutdownLetsTheRunningFinishAndFailsTheWaiting() async throws {
-        let pool = ConnectionPool(
+        let pool = try ConnectionPool(
             settings: try Server.settings(),
             size: 1,
             maximumWaiting: 5,

@@ -31,7 +31,7 @@ func withPool<T>(
     observe: @escaping @Sendable (ConnectionPool.Event) -> Void = { _ in },
     _ body: (ConnectionPool) async throws -> T
 ) async throws -> T {
-    let pool = ConnectionPool(
+    let pool = try ConnectionPool(
         settings: settings,
         size: size,
         maximumWaiting: maximumWaiting,

@@ -29,6 +29,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
     let context: SessionContext
     /// `nil`: plain text.
     let certificate: ServerCertificate?
+    let pingInterval: Duration
     let handshakeTimeout: TimeAmount = .seconds(10)
     let idleTimeout: Duration = .seconds(60)
 
@@ -114,6 +115,8 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
         configuration.maxMessageBytes = self.context.limits.messageBytes
         // The session's outbox hands over little at once and has the bound; a single frame may be of any size.
         configuration.maxQueuedBytes = .max
+        configuration.pingInterval = self.pingInterval
+        configuration.pongTimeout = min(configuration.pongTimeout, self.pingInterval)
         let connection = WebSocketConnection(
             configuration: configuration,
             session: session,

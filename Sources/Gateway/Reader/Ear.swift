@@ -7,9 +7,13 @@ struct Ear {
     private let wakeup: Wakeup
 
     /// - Parameter settings: `nil` where LISTEN is known not to work.
-    init(_ settings: ConnectionSettings?, wakeup: Wakeup) throws(PostgresError) {
+    init(_ settings: ConnectionSettings?, wakeup: Wakeup, abandon: Wakeup) throws(PostgresError) {
         self.wakeup = wakeup
-        self.listener = if let settings { try Listener.open(settings, channel: "jobfeed", wakeup: wakeup) } else { nil }
+        guard let settings else {
+            self.listener = nil
+            return
+        }
+        self.listener = try Listener.open(settings, channel: "jobfeed", wakeup: wakeup, abandon: abandon)
     }
 
     var canListen: Bool { self.listener != nil }

@@ -23,6 +23,8 @@ final class FeedReader: Sendable {
     private let metrics: GatewayMetrics
     private let logger: Logger
     private let wakeup: Wakeup
+    /// Signalled when the statement that runs is to be given up; only after `stop` was called.
+    private let abandon: Wakeup
     private let asked = Atomic<UInt64>(0)
     private let state = Mutex(State())
 
@@ -36,6 +38,7 @@ final class FeedReader: Sendable {
         revocations: Revocations,
         health: ReaderHealth,
         preloadBytes: Int,
+        abandon: Wakeup,
         metrics: GatewayMetrics,
         logger: Logger
     ) throws {
@@ -50,6 +53,7 @@ final class FeedReader: Sendable {
         self.metrics = metrics
         self.logger = logger
         self.wakeup = try Wakeup()
+        self.abandon = abandon
     }
 
     func start() {
@@ -105,10 +109,14 @@ final class FeedReader: Sendable {
     private func follow(_ follower: inout LogFollower, connected: () -> Void) throws {
         let ear = try Ear(
             self.canListen ? self.settings.with(applicationName: "jobfeed/\(self.node)/listen") : nil,
-            wakeup: self.wakeup
+            wakeup: self.wakeup,
+            abandon: self.abandon
         )
         defer { ear.close() }
-        let connection = try Connection.open(self.settings.with(applicationName: "jobfeed/\(self.node)/read"))
+        let connection = try Connection.open(
+            self.settings.with(applicationName: "jobfeed/\(self.node)/read"),
+            abandon: self.abandon
+        )
         defer { connection.close() }
         try LogReader.prepare(connection)
         try connection.execute((["BEGIN"] + connection.settings.transactionSettings).joined(separator: "; "))

@@ -25,14 +25,17 @@ final class LogKeeper: Sendable {
     private let retention: Retention
     private let health: ReaderHealth
     private let metrics: GatewayMetrics
+    private let abandon: Wakeup
     private let logger: Logger
     private let state = Mutex(State())
 
+    /// - Parameter abandon: signalled when the statement that runs is to be given up; only after ``stop()`` was called.
     init(
         settings: ConnectionSettings,
         node: String,
         retention: Retention,
         health: ReaderHealth,
+        abandon: Wakeup,
         metrics: GatewayMetrics,
         logger: Logger
     ) {
@@ -40,6 +43,7 @@ final class LogKeeper: Sendable {
         self.retention = retention
         self.health = health
         self.metrics = metrics
+        self.abandon = abandon
         self.logger = logger
     }
 
@@ -64,7 +68,7 @@ final class LogKeeper: Sendable {
         var saidSo = false
         while !self.isStopping {
             do {
-                let connection = try Connection.open(self.settings)
+                let connection = try Connection.open(self.settings, abandon: self.abandon)
                 defer { connection.close() }
                 while !self.isStopping {
                     try self.keep(connection)
