@@ -7,6 +7,12 @@ package struct Filter: Sendable, Equatable {
         package let type: ColumnType
         package let isNegated: Bool
         package let test: Test
+
+        /// What it looks at, given a row's values by column.
+        package func value(of row: (String) -> JSONText?) -> JSONText? {
+            let value = row(self.column)
+            return self.member.map { value?.member($0) } ?? value
+        }
     }
 
     package enum Comparison: String, Sendable {
@@ -51,14 +57,18 @@ package struct Filter: Sendable, Equatable {
 
     /// Whether a row passes, given its values by column. Null passes only `is.null`, as in SQL.
     package func matches(_ value: (String) -> JSONText?) -> Bool {
+        self.firstFailure(value) == nil
+    }
+
+    /// The first condition that a row does not pass.
+    package func firstFailure(_ value: (String) -> JSONText?) -> Condition? {
         for index in self.conditions.indices {
             let condition = self.conditions[index]
-            var json = value(condition.column)
-            if let member = condition.member { json = json?.member(member) }
-            guard let result = self.tests[index].evaluate(json, condition) else { return false }
-            if result == condition.isNegated { return false }
+            guard let result = self.tests[index].evaluate(condition.value(of: value), condition),
+                result != condition.isNegated
+            else { return condition }
         }
-        return true
+        return nil
     }
 }
 

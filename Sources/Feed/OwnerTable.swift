@@ -38,9 +38,14 @@ package struct OwnerTable: Sendable {
 
     /// The keys at hop `hop` that are reachable from `links` at any time of the span and not known yet.
     package func unknownKeys(hop: Int, from links: Set<ByteText>) -> Set<ByteText> {
+        self.keys(hop: hop, from: links).filter { self.ends[hop][$0] == nil }
+    }
+
+    /// The keys at hop `hop` that are reachable from `links` at any time of the span.
+    package func keys(hop: Int, from links: Set<ByteText>) -> Set<ByteText> {
         var keys = links
         for step in 0..<hop { keys = Set(keys.flatMap { self.nextEver(step, $0) }.compactMap { $0 }) }
-        return keys.filter { self.ends[hop][$0] == nil }
+        return keys
     }
 
     /// All that rows of this key led to in the span. Whatever referred to the key did so while there was a row.
@@ -72,6 +77,41 @@ package struct OwnerTable: Sendable {
         table.starts = Array(repeating: [:], count: self.hops.count)
         table.past = Array(repeating: [:], count: self.hops.count)
         return table
+    }
+
+    /// The table one span earlier: what the span's `S` records changed leads where it led at the start.
+    package var rewound: OwnerTable {
+        var table = self.withoutStarts
+        for hop in self.hops.indices {
+            for (key, next) in self.starts[hop] { table.ends[hop][key] = next.map { .leads(to: $0) } ?? .noRow }
+        }
+        return table
+    }
+
+    /// Where a path stops before it names an owner.
+    package enum Gap: Equatable, Sendable {
+        /// The columns that lead to hop `hop` (behind the last one: the owner) are null, in the row with this key of the
+        /// hop before, or in the feed's own row.
+        case null(hop: Int, key: ByteText?)
+        /// No row of hop `hop` has this key.
+        case noRow(hop: Int, key: ByteText)
+    }
+
+    /// Why a row has no owner at the end; `nil` when it has one, or the feed knows none.
+    package func gapAtEnd(of row: (String) -> JSONText?) -> Gap? {
+        guard let ownerColumn else { return nil }
+        guard let first = self.hops.first else {
+            return row(ownerColumn)?.scalarText == nil ? .null(hop: 0, key: nil) : nil
+        }
+        guard var key = Self.keyText(first.from, row) else { return .null(hop: 0, key: nil) }
+        for hop in self.hops.indices {
+            switch self.ends[hop][key] {
+            case .leads(let next?): key = next
+            case .leads(nil): return .null(hop: hop + 1, key: key)
+            case .noRow, nil: return .noRow(hop: hop, key: key)
+            }
+        }
+        return nil
     }
 
     /// The owner of a row now; `nil`: nobody but operators.

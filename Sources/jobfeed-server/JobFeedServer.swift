@@ -20,12 +20,14 @@ struct JobFeedServer: AsyncParsableCommand {
               JOBFEED_JWT_SECRET=… jobfeed-server token --user alice
             """,
         version: "0.1.0",
-        subcommands: [Serve.self, Install.self, Token.self, Check.self, Kick.self, Demo.self]
+        subcommands: [Serve.self, Install.self, Token.self, Check.self, WhyCommand.self, Kick.self, Demo.self]
     )
 }
 
 /// Exit codes by the names of sysexits.h.
 enum Exit {
+    static let usage = ExitCode(64)
+    static let noInput = ExitCode(66)
     static let unavailable = ExitCode(69)
     static let configuration = ExitCode(78)
 }

@@ -32,7 +32,7 @@ struct BatchAssembler {
 
     // MARK: Owners
 
-    private func learnOwners(_ owners: inout OwnerTable, _ records: [LogRecord], _ moved: [ByteText: Row]) throws {
+    func learnOwners(_ owners: inout OwnerTable, _ records: [LogRecord], _ moved: [ByteText: Row]) throws {
         guard let first = self.feed.hops.first else { return }
         var links: Set<ByteText> = []
         for record in records where record.operation != .ownerPath {
@@ -101,7 +101,7 @@ struct BatchAssembler {
     // MARK: Large columns
 
     /// Gives records whose row may enter a view the columns that the log left out, as they were at that moment.
-    private func fillLargeColumns(_ records: inout [LogRecord]) throws {
+    func fillLargeColumns(_ records: inout [LogRecord]) throws {
         let interesting = self.filterColumns.union(self.feed.linkColumns)
         let isOwnerPathChanged = records.contains { $0.operation == .ownerPath }
         var keys: Set<ByteText> = []
