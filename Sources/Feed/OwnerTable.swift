@@ -99,9 +99,9 @@ package struct OwnerTable: Sendable {
 
     /// Why a row has no owner at the end; `nil` when it has one, or the feed knows none.
     package func gapAtEnd(of row: (String) -> JSONText?) -> Gap? {
-        guard let ownerColumn else { return nil }
+        guard let column = self.ownerColumn else { return nil }
         guard let first = self.hops.first else {
-            return row(ownerColumn)?.scalarText == nil ? .null(hop: 0, key: nil) : nil
+            return row(column)?.scalarText == nil ? .null(hop: 0, key: nil) : nil
         }
         guard var key = Self.keyText(first.from, row) else { return .null(hop: 0, key: nil) }
         for hop in self.hops.indices {

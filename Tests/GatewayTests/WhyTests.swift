@@ -388,6 +388,32 @@ private enum Sample {
         #expect(!isTruncated)
     }
 
+    @Test func aReplayMergesTicksAndSaysWhatIsNotSent() throws {
+        func update(_ seq: Int64, _ column: String, _ value: String, over old: String) -> LogRecord {
+            let row = #"{"id":1,"assigned_to":7,"status":"a","\#(column)":\#(value)}"#
+            return Sample.record(seq, 10 + UInt64(seq), .update, row, before: #"{"\#(column)":\#(old)}"#)
+        }
+        let records = [
+            Self.insert, update(2, "progress", "1", over: "0"), update(3, "errors", "[]", over: "null"),
+            update(4, "path", #""/y""#, over: #""/x""#), update(5, "status", #""b""#, over: #""a""#),
+            update(6, "status", #""c""#, over: #""b""#),
+        ]
+        let history = Sample.history(
+            records,
+            owners: Sample.owners(["7": "alice"]),
+            row: #"{"id":1,"assigned_to":7,"status":"c"}"#
+        )
+        let snapshot = try #require(Snapshot(xmin: 11, xmax: 11, inProgress: []))
+        let replay = WhyReport.Replay(from: snapshot, history, try Sample.judge("alice"), withValues: false)
+        #expect(replay.reason == nil)
+        #expect(
+            replay.entries.map(\.verdict.message) == [
+                "sent as update {status, path, progress}", "sent as update {status}",
+                "not sent: only hidden columns changed (errors)",
+            ]
+        )
+    }
+
     @Test func aTruncateForgetsTheRow() {
         let history = Sample.history(
             [Self.insert, Self.update, Sample.record(3, 12, .truncate, nil)],

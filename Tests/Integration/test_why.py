@@ -8,6 +8,7 @@ import psycopg.conninfo
 import pytest
 import wire
 from conftest import SERVER
+from test_resume import rotate_away
 from test_views import new_job, new_thread, run, sync
 
 
@@ -64,10 +65,12 @@ LIFE = [
     ("update job set id = id where id = {job}", None),
     ("delete from thread where id = {t}", None),
 ]
-VIEWS = [
-    {}, {"filter": "path=eq./x"}, {"channel": "jobs:pending,success"}, {"columns": ["retries"]},
-    {"filter": "payload->>big=like.x%"}, {"filter": "progress=is.null", "columns": ["path"]},
-]
+# Each run is a process: alice tries every view, the others one.
+VIEWS = {
+    "alice": [{}, {"filter": "path=eq./x"}, {"channel": "jobs:pending,success", "columns": ["retries"]},
+              {"filter": "payload->>big=like.x%"}],
+    "bob": [{"filter": "path=eq./x"}], "Alice": [{}], "root": [{"filter": "progress=is.null", "columns": ["path"]}],
+}
 
 
 def options(view):
@@ -77,11 +80,9 @@ def options(view):
 
 def test_what_was_sent_is_what_clients_received(gateway, installed):
     writer = installed.connect()
-    viewers = [gateway.client(user) for user in ("alice", "bob", "Alice")] + [gateway.client("root", "operator")]
-    views = [{"channel": "jobs", **view} for view in VIEWS]
-    # Each run is a process; alice tries every view, the others two.
-    held = [(viewer, view, viewer.subscribe(**view)) for viewer in viewers
-            for view in (views if viewer.user == "alice" else views[:2])]
+    viewers = {user: gateway.client(user, "operator" if user == "root" else "account") for user in VIEWS}
+    held = [(viewers[user], view, viewers[user].subscribe(**{"channel": "jobs", **view}))
+            for user, views in VIEWS.items() for view in views]
     names = {"t": new_thread(writer), "u": new_thread(writer, "bob")}
     names["job"] = new_job(writer, names["t"])
     sync(gateway, writer)
@@ -96,14 +97,16 @@ def test_what_was_sent_is_what_clients_received(gateway, installed):
             installed, "--access", viewer.access, *options(view), user=viewer.user, **mine)
         assert sent(changes) == received(subscription, names["job"]), (viewer.user, view)
         assert summary["visible"] is False and summary["exists"] is False
-    changes, _, _ = answer(installed, **mine)
-    for _, wanted in LIFE:
-        assert wanted is None or f"not sent: {wanted}" in [change["message"] for change in changes], wanted
-    # Nobody who waits for a commit in the tests' own order is told of doubts.
-    assert not [note for change in changes for note in change["notes"] if "cannot prove" in note]
+        if viewer.user == "alice" and not view:
+            for _, wanted in LIFE:
+                assert wanted is None or f"not sent: {wanted}" in [change["message"] for change in changes], wanted
+            # Nobody who waits for a commit in the tests' own order is told of doubts.
+            assert not [note for change in changes for note in change["notes"] if "cannot prove" in note]
 
 
-def test_a_cursor_is_replayed_as_the_gateway_replays_it(gateway, installed):
+def test_a_cursor_is_replayed_as_the_gateway_replays_it(gateways, installed):
+    # From memory it goes by the steps that the node happened to read.
+    gateway = gateways(installed, ring_bytes=0)
     writer = installed.connect()
     names = {"t": new_thread(writer), "u": new_thread(writer, "bob")}
     names["job"] = new_job(writer, names["t"])
@@ -117,7 +120,7 @@ def test_a_cursor_is_replayed_as_the_gateway_replays_it(gateway, installed):
             # Any step moves the cursor on.
             other = str(new_job(writer, new_thread(writer)))
             client.wait(lambda: other in subscription.rows, "the step")
-    for cursor, rows in cursors:
+    for cursor, rows in cursors[::3]:
         with gateway.client() as client:
             resumed = wire.Subscription("r", "jobs")
             resumed.rows = dict(rows)
@@ -127,33 +130,42 @@ def test_a_cursor_is_replayed_as_the_gateway_replays_it(gateway, installed):
             assert sent(replay["changes"]) == received(resumed, names["job"])
 
 
-def test_a_cursor_that_is_not_recovered_says_why(gateway, installed):
+def test_a_cursor_that_is_not_recovered_says_why(gateways, installed):
+    gateway = gateways(installed, ring_bytes=0, retention_grace_seconds=0)
     writer = installed.connect()
     job = new_job(writer, new_thread(writer))
     with gateway.client() as client:
         cursor = client.subscribe("jobs").cursor
-    run(writer, "truncate job")
-    new = new_job(writer, new_thread(writer))
-    assert answer(installed, "--since", cursor, job=new)[1]["reason"] == "truncate"
-    changes, _, summary = answer(installed, job=job)
-    assert [change["operation"] for change in changes] == ["insert", "truncate"]
-    assert summary["exists"] is False
-    run(writer, "update job set retries = 1")
-    assert answer(installed, "--since", "A" * 40, job=new)[1]["reason"] == "malformed_cursor"
+        run(writer, "truncate job")
+        new = new_job(writer, new_thread(writer))
+
+        def refusal(cursor):
+            """What a client is told and what `why` says."""
+            resumed = client.subscribe("jobs", id=f"r{len(client.subscriptions)}", resume=cursor)
+            _, replay, _ = answer(installed, "--since", cursor, job=new)
+            assert not resumed.answer["recovered"] and not replay["recovered"] and replay["changes"] == []
+            return resumed.answer["reason"], replay["reason"]
+
+        assert refusal(cursor) == ("truncate", "truncate")
+        changes, _, summary = answer(installed, job=job)
+        assert [change["operation"] for change in changes] == ["insert", "truncate"]
+        assert summary["exists"] is False
+        rotate_away(writer, new)
+        assert refusal(cursor) == ("retention", "retention")
+        assert refusal("A" * 40) == ("malformed_cursor", "malformed_cursor")
 
 
 # Every verdict, once more by its words
 
 
 def one_verdict(installed, statements, *arguments, user="alice", **names):
-    """The last change's message."""
+    """The last change."""
     writer = installed.connect()
     names = {"t": new_thread(writer), **names}
     names["job"] = new_job(writer, names["t"])
     for statement in statements:
         run(writer, statement.format(**names))
-    changes, _, summary = answer(installed, *arguments, user=user, job=names["job"])
-    return changes[-1], summary
+    return answer(installed, *arguments, user=user, job=names["job"])[0][-1]
 
 
 UPDATE = "update job set retries = 1 where id = {job}"
@@ -182,8 +194,8 @@ UPDATE = "update job set retries = 1 where id = {job}"
           "insert into job (id, assigned_to, path) values ({job}, {t}, '/x')", "delete from job where id = {job}",
           "commit"], [], "never_visible", "inserted and deleted by one transaction, it was never to be seen"),
     ])
-def test_verdicts(installed, statements, arguments, rule, message):
-    change, _ = one_verdict(installed, statements, *arguments)
+def test_verdicts(house, statements, arguments, rule, message):
+    change = one_verdict(house.database, statements, *arguments)
     assert (change["rule"], change["message"]) == (rule, f"not sent: {message}")
     assert not change["is_sent"]
 
@@ -198,7 +210,7 @@ def test_quiet_columns_of_an_older_attach(installed):
     assert changes[-1]["message"] == "not sent: only quiet columns changed (delay, updated_at)"
 
 
-def test_counts(gateway, installed):
+def test_counts(installed):
     writer = installed.connect()
     job = new_job(writer, new_thread(writer))
     run(writer, "update job set status = 'processing' where id = %s", [job])
@@ -212,8 +224,7 @@ def test_counts(gateway, installed):
 
 def test_traps(installed):
     writer = installed.connect()
-    for owner, difference in (("Alice", "the case of letters"), ("alice ", "white space"),
-                              ("al\u00ef\u0301ce", None), ("\u00e9lan", None)):
+    for owner, difference in (("alice ", "white space"), ("\u00e9lan", None)):
         job = new_job(writer, new_thread(writer, owner))
         _, _, summary = answer(installed, job=job)
         assert any(difference in hint for hint in summary["hints"]) if difference else True
@@ -227,9 +238,9 @@ def test_traps(installed):
     run(writer, "update job set payload = null where id = %s", [job])
     _, _, summary = answer(installed, "--filter", "payload=is.null", job=job)
     assert summary["hints"] == []
-    run(writer, "set session_replication_role = replica")
+    run(writer, "alter table job disable trigger jobfeed_capture")
     run(writer, "update job set retries = 3 where id = %s", [job])
-    run(writer, "set session_replication_role = origin")
+    run(writer, "alter table job enable always trigger jobfeed_capture")
     assert any("past the triggers" in hint and "retries" in hint for hint in answer(installed, job=job)[2]["hints"])
 
 
@@ -237,17 +248,11 @@ def test_what_was_dropped_is_not_guessed(installed):
     writer = installed.connect()
     job = new_job(writer, new_thread(writer))
     assert "nothing was ever dropped" in answer(installed, job=job)[2]["reach"]
-    columns = {name for (name,) in run(
-        writer, "select attname from pg_attribute where attrelid = 'jobfeed.horizon'::regclass and attnum > 0")}
-    value = "snapshot = pg_current_snapshot()" if "snapshot" in columns else "xid = pg_current_xact_id()"
-    with writer.transaction():
-        run(writer, f"update jobfeed.horizon set {value}")
-        run(writer, "delete from jobfeed.change")
+    rotate_away(writer, new_job(writer, new_thread(writer)))
     changes, _, summary = answer(installed, job=job)
     assert changes == [] and summary["visible"]
-    assert "nothing can be said" in summary["reach"]
-    run(writer, "update job set retries = 1 where id = %s", [job])
-    assert "changes before that have been dropped" in answer(installed, job=job)[2]["reach"]
+    assert "changes before that have been dropped" in summary["reach"]
+    assert any("no change of this job any more" in hint for hint in summary["hints"])
 
 
 def test_concurrent_transactions_are_said_to_be(installed, postgres):

@@ -121,12 +121,8 @@ struct SnapshotLoader: Sendable {
     ) throws -> Recovery {
         guard let text = self.request.resume else { return .none(reason: "no_cursor") }
         guard let from = Cursor(encoded: text) else { return .none(reason: "malformed_cursor") }
-        // A snapshot that sees more than now is of a future that this database will not have.
-        guard from.epoch == now.epoch, now.snapshot.includes(from.snapshot) else { return .none(reason: "epoch") }
         let feed = self.request.view.feed
-        guard horizon.map(from.snapshot.includes) ?? true, from.snapshot.sees(feed.since) else {
-            return .none(reason: "retention")
-        }
+        if let reason = from.obstacle(now: now, horizon: horizon, feed: feed) { return .none(reason: reason) }
         let step = try LogReader.replay(connection, since: from.snapshot, feed: feed.name)
         guard !step.isTooLarge else { return .none(reason: "retention") }
         let assembler = BatchAssembler(

@@ -70,6 +70,10 @@ struct Judge: Sendable {
         guard let delta = self.view.delta(for: change) else {
             return self.refusal(of: change, before: before, after: after)
         }
+        return self.verdict(on: change, sentAs: delta)
+    }
+
+    func verdict(on change: Change, sentAs delta: View.Delta) -> Verdict {
         if self.isCounts {
             var differences: [String: Int] = [:]
             for (status, difference) in StatusCounts.differences(of: change, in: self.view) {

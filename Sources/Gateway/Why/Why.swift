@@ -43,13 +43,21 @@ package struct Why: Sendable {
 
     private func answer(_ connection: Connection) throws -> WhyReport {
         var asText = false
+        var resume: Cursor?
+        if case .cursor(let text) = self.question.since { resume = Cursor(encoded: text) }
         while true {
             try WhyReader.begin(connection)
             do {
                 // Under the snapshot of everything else.
                 let plan = try self.plan(try Catalog.load(connection))
                 let key = ByteText(self.question.job)
-                let reader = WhyReader(connection: connection, view: plan.view, key: key, asText: asText)
+                let reader = WhyReader(
+                    connection: connection,
+                    view: plan.view,
+                    key: key,
+                    resume: resume,
+                    asText: asText
+                )
                 let read = try reader.read()
                 if read.evidence.row == nil, !read.evidence.records.contains(where: { $0.operation != .truncate }) {
                     throw WhyError.notFound(try self.missing(read, reader))
@@ -92,7 +100,7 @@ package struct Why: Sendable {
         }
         message += "; a key is the text of column \(feed.key.joined(separator: ", "))"
         if feed.key.count > 1 { message += ", values joined by commas (a comma in a value is %2C)" }
-        return message + ". " + WhyReport.reach(read)
+        return message + "; " + WhyReport.reach(read)
     }
 
     /// What somebody may have meant by a key that does not exist.
@@ -121,15 +129,16 @@ package struct Why: Sendable {
             steps = steps.filter { $0.transaction.at >= start }
         case .time(let start): steps = steps.filter { $0.transaction.at >= start }
         case .cursor(let text):
-            let (snapshot, reason) = WhyReport.Replay.start(text, read)
-            if let snapshot { steps = steps.filter { !snapshot.sees($0.transaction.xid) } }
-            replay = WhyReport.Replay(
-                from: reason == nil ? snapshot : nil,
-                reason,
-                history,
-                judge,
-                withValues: self.withValues
-            )
+            let cursor = Cursor(encoded: text)
+            if let cursor, read.obstacle != "epoch" {
+                steps = steps.filter { !cursor.snapshot.sees($0.transaction.xid) }
+            }
+            let obstacle = cursor == nil ? "malformed_cursor" : read.obstacle
+            if let cursor, obstacle == nil {
+                replay = WhyReport.Replay(from: cursor.snapshot, history, judge, withValues: self.withValues)
+            } else {
+                replay = WhyReport.Replay(reason: obstacle, entries: [])
+            }
         }
         return WhyReport(
             question: self.question,

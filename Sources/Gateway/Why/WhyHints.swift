@@ -65,7 +65,7 @@ struct WhyHints {
             guard !columns.isEmpty else { return [] }
             return [
                 "the table holds something else than the log says in \(columns.joined(separator: ", ")): it was written"
-                    + " past the triggers (session_replication_role, DISABLE TRIGGER), or the column was altered"
+                    + " past the triggers (DISABLE TRIGGER), or the column was altered"
             ]
         default: return []
         }

@@ -84,6 +84,7 @@ enum Printable {
     /// A value, not longer than a line has room for.
     static func value(_ value: JSONText?) -> String {
         guard let text = value?.scalarText else { return "null" }
-        return self.name(text.count > 60 ? text.prefix(59) + "…" : text)
+        let short = text.count > 60 ? text.prefix(59) + "…" : text
+        return short.hasPrefix("{") || short.hasPrefix("[") ? self.text(short) : self.name(short)
     }
 }

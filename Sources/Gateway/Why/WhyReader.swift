@@ -8,13 +8,14 @@ struct WhyReader {
 
     struct Read {
         var evidence: WhyEvidence
-        let cursor: Cursor
         let now: Int64
         let attachedAt: Int64
         /// When the oldest change was written that the log still has.
         let oldestAt: Int64?
-        /// `nil`: nothing was ever dropped from the log.
-        let horizon: Horizon?
+        /// Sees all that was ever dropped from the log; `nil` when nothing was.
+        let horizon: Snapshot?
+        /// The reason for which a resume from the cursor asked about is not recovered.
+        let obstacle: String?
         /// The job has more records than were read.
         let isCut: Bool
         /// Columns that hold JSON's null, which SQL does not take for NULL.
@@ -25,29 +26,19 @@ struct WhyReader {
         let similarOwners: [String]
     }
 
-    enum Horizon {
-        case transaction(UInt64)
-        case snapshot(Snapshot)
-
-        func isReached(by snapshot: Snapshot) -> Bool {
-            switch self {
-            case .transaction(let xid): snapshot.xmin > xid
-            case .snapshot(let dropped): snapshot.includes(dropped)
-            }
-        }
-    }
-
     let connection: Connection
     let view: View
     let key: ByteText
+    /// Of a resume that is asked about, too.
+    let resume: Cursor?
     let asText: Bool
 
     private var feed: FeedDefinition { self.view.feed }
 
     static func begin(_ connection: Connection) throws {
-        try connection.execute(
-            "\(LogReader.begin); SET LOCAL search_path = pg_catalog; SET LOCAL jit = off; \(LogReader.lockLog)"
-        )
+        let opening = [LogReader.begin] + connection.settings.transactionSettings
+        let rest = ["SET LOCAL search_path = pg_catalog", LogReader.lockLog]
+        try connection.execute((opening + rest).joined(separator: "; "))
     }
 
     /// Inside the transaction that ``begin(_:)`` opened.
@@ -55,7 +46,7 @@ struct WhyReader {
         try TableRewrite.hold(OwnerPath.tables(of: self.feed, upTo: self.feed.hops.count), self.connection)
         let head = try self.connection.query(
             """
-            SELECT pg_current_snapshot()::text, jobfeed.epoch(), (SELECT to_jsonb(h)::text FROM jobfeed.horizon h),
+            SELECT pg_current_snapshot()::text, jobfeed.epoch(), (SELECT snapshot::text FROM jobfeed.horizon),
                    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
                    (SELECT (extract(epoch FROM attached_at) * 1000000)::bigint FROM jobfeed.feed WHERE name = $1),
                    (SELECT (extract(epoch FROM at) * 1000000)::bigint FROM jobfeed.change ORDER BY xid LIMIT 1)
@@ -65,6 +56,8 @@ struct WhyReader {
         guard let snapshot = head.string(0, 0).flatMap({ Snapshot(text: $0) }), let epoch = head.string(0, 1) else {
             throw PostgresError(kind: .server, message: "the database returned no snapshot")
         }
+        let now = Cursor(epoch: Cursor.fingerprint(ofEpoch: epoch), snapshot: snapshot)
+        let horizon = head.string(0, 2).flatMap { Snapshot(text: $0) }
         let row = try self.row(key: self.key)
         var own = try self.records("(key = $2 AND op IN ('I', 'U', 'D') OR op = 'T')", [self.key.string])
         var (path, owners) = try self.ownerPath(own, row)
@@ -94,11 +87,11 @@ struct WhyReader {
                 owners: owners.withoutStarts,
                 row: row
             ),
-            cursor: Cursor(epoch: Cursor.fingerprint(ofEpoch: epoch), snapshot: snapshot),
             now: head.int64(0, 3) ?? 0,
             attachedAt: head.int64(0, 4) ?? 0,
             oldestAt: head.int64(0, 5),
-            horizon: Self.horizon(head.string(0, 2)),
+            horizon: horizon,
+            obstacle: try self.obstacle(now: now, horizon: horizon),
             isCut: !cuts.isEmpty,
             jsonNulls: row == nil ? [] : try self.jsonNulls(),
             ownsAnything: ownsAnything,
@@ -106,12 +99,19 @@ struct WhyReader {
         )
     }
 
-    /// Older schemas know one transaction, newer ones a snapshot.
-    private static func horizon(_ json: String?) -> Horizon? {
-        guard let row = json.flatMap({ Row(json: $0) }) else { return nil }
-        if let snapshot = row["snapshot"]?.scalarText.flatMap({ Snapshot(text: $0) }) { return .snapshot(snapshot) }
-        if let xid = row["xid"]?.scalarText.flatMap({ UInt64($0) }), xid > 0 { return .transaction(xid) }
-        return nil
+    /// As ``SnapshotLoader`` decides it.
+    private func obstacle(now: Cursor, horizon: Snapshot?) throws -> String? {
+        guard let resume else { return nil }
+        if let reason = resume.obstacle(now: now, horizon: horizon, feed: self.feed) { return reason }
+        let missed = try self.connection.query(
+            """
+            SELECT count(*) FROM (
+                SELECT FROM jobfeed.change WHERE feed = $1 AND NOT pg_visible_in_snapshot(xid, $2::pg_snapshot)
+                LIMIT \(LogReader.maximumReplay + 1)) AS missed
+            """,
+            [self.feed.name, resume.snapshot.text]
+        )
+        return (missed.int64(0, 0) ?? 0) > LogReader.maximumReplay ? "retention" : nil
     }
 
     // MARK: The log

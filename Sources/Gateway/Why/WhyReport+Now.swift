@@ -49,45 +49,6 @@ extension WhyReport.Now {
     }
 }
 
-extension WhyReport.Replay {
-    /// Where a resume from this cursor begins, and why it would not be recovered; as ``SnapshotLoader`` decides it.
-    static func start(_ text: String, _ read: WhyReader.Read) -> (Snapshot?, reason: String?) {
-        guard let cursor = Cursor(encoded: text) else { return (nil, "malformed_cursor") }
-        guard cursor.epoch == read.cursor.epoch, read.cursor.snapshot.includes(cursor.snapshot) else {
-            return (nil, "epoch")
-        }
-        guard read.horizon?.isReached(by: cursor.snapshot) ?? true, cursor.snapshot.sees(read.evidence.feed.since)
-        else {
-            return (cursor.snapshot, "retention")
-        }
-        return (cursor.snapshot, nil)
-    }
-
-    init(from snapshot: Snapshot?, _ reason: String?, _ history: WhyHistory, _ judge: Judge, withValues: Bool) {
-        guard let snapshot else {
-            self.init(reason: reason, entries: [])
-            return
-        }
-        let (changes, before, isTruncated) = history.replay(since: snapshot)
-        guard !isTruncated else {
-            self.init(reason: "truncate", entries: [])
-            return
-        }
-        self.init(
-            reason: nil,
-            entries: changes.filter { judge.isAddressed($0) }.map {
-                WhyReport.Entry(
-                    $0,
-                    judge: judge,
-                    before: before,
-                    after: history.evidence.owners,
-                    withValues: withValues
-                )
-            }
-        )
-    }
-}
-
 extension WhyReport {
     static func reach(_ read: WhyReader.Read) -> String {
         if read.isCut {

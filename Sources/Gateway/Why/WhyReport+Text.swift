@@ -1,3 +1,5 @@
+import Feed
+
 extension WhyReport {
     private static let width = 80
 
@@ -19,16 +21,15 @@ extension WhyReport {
         }
         func say(_ entry: Entry) {
             say(entry.text)
-            for value in entry.values where value.before != value.after {
-                say(
-                    "\(Printable.text(value.column)): \(Printable.value(value.before)) → \(Printable.value(value.after))",
-                    indent: 6
-                )
+            for value in entry.values {
+                if let text = entry.text(of: value) { say(text, indent: 6) }
             }
             say(entry.verdict.message, entry.verdict.isSent ? .sent : .notSent)
         }
         say(self.title, .heading, indent: 0)
         out.append("")
+        // A general one is read once.
+        var notes: Set<String> = []
         if self.steps.isEmpty {
             say("The log has no change of it\(self.question.since == .always ? "" : " since then").", indent: 0)
             out.append("")
@@ -38,17 +39,18 @@ extension WhyReport {
             say("\(time)  transaction \(step.xid)", .heading, indent: 0)
             for event in step.events { say(event) }
             for entry in step.entries { say(entry) }
-            for note in step.notes { say("note: \(note)", .note) }
+            for note in step.notes where notes.insert(note).inserted { say("note: \(note)", .note) }
             out.append("")
         }
         if let replay {
-            say("Resumed from this cursor, all of that is one step", .heading, indent: 0)
+            say("Resumed from this cursor", .heading, indent: 0)
             if let reason = replay.reason {
                 say("not recovered (\(reason)): the client is sent the rows as they are now", .notSent)
             } else if replay.entries.isEmpty {
                 say("nothing of this job is sent")
             }
             for entry in replay.entries { say(entry) }
+            if !replay.entries.isEmpty { say("note: \(Replay.note)", .note) }
             out.append("")
         }
         say("Now", .heading, indent: 0)
@@ -86,6 +88,19 @@ extension WhyReport {
 }
 
 extension WhyReport.Entry {
+    /// `path: /x → /y`; of a row that came or went only what it held.
+    fileprivate func text(of value: (column: String, before: JSONText?, after: JSONText?)) -> String? {
+        let before = Printable.value(value.before)
+        let after = Printable.value(value.after)
+        guard before != after else { return nil }
+        let name = Printable.text(value.column)
+        switch self.operation {
+        case "insert": return "\(name): \(after)"
+        case "delete": return "\(name): \(before)"
+        default: return "\(name): \(before) → \(after)"
+        }
+    }
+
     /// `update of status: status pending → processing, owner alice`
     fileprivate var text: String {
         var facts: [String] = []

@@ -30,6 +30,10 @@ package struct WhyReport: Sendable {
         /// `nil`: recovered.
         let reason: String?
         let entries: [Entry]
+
+        static let note =
+            "all that was missed is one step, in which ticks between two statuses are merged; a node that still has it"
+            + " in memory merges the steps in which it read it. What is not sent stands last"
     }
 
     struct Now: Sendable {
@@ -61,7 +65,8 @@ extension WhyReport.Step {
         self.events = transaction.records.compactMap { Self.event($0, feed) }
         let changes = step.changes.filter { judge.isAddressed($0) }
         var entries = changes.map {
-            WhyReport.Entry($0, judge: judge, before: step.before, after: step.after, withValues: withValues)
+            let verdict = judge.verdict(on: $0, before: step.before, after: step.after)
+            return WhyReport.Entry($0, verdict, view: judge.view, withValues: withValues)
         }
         let own = transaction.records.filter { $0.operation != .ownerPath && $0.operation != .truncate }
         if transaction.records.contains(where: { $0.operation == .truncate }) { entries.append(.truncated) }
@@ -75,8 +80,10 @@ extension WhyReport.Step {
     private static func notes(_ transaction: WhyTransaction, own: Int, sent: Int) -> [String] {
         var notes: [String] = []
         if own > sent, sent == 1 {
+            let ending = transaction.records.contains { $0.operation == .delete } ? "it ended with the delete" : nil
             notes.append(
-                "\(own) changes of this transaction are one to an account, because the owner changed in it"
+                "\(own) changes of this transaction are one to an account, because"
+                    + " \(ending ?? "the owner changed in it")"
             )
         }
         if !transaction.unordered.isEmpty {
@@ -88,8 +95,8 @@ extension WhyReport.Step {
         }
         if transaction.isOwnerPathChanged {
             notes.append(
-                "a gateway that read this together with other changes of the job sent accounts one change for all of"
-                    + " them (decision 2)"
+                "a gateway that reads such a change together with others of the job sends accounts one change for all"
+                    + " of them"
             )
         }
         return notes
@@ -115,9 +122,9 @@ extension WhyReport.Step {
 }
 
 extension WhyReport.Entry {
-    init(_ change: Feed.Change, judge: Judge, before: OwnerTable, after: OwnerTable, withValues: Bool) {
-        let feed = judge.view.feed
-        let visible = View.visibleColumns(of: feed, for: judge.view.viewer)
+    init(_ change: Feed.Change, _ verdict: Verdict, view: View, withValues: Bool) {
+        let feed = view.feed
+        let visible = View.visibleColumns(of: feed, for: view.viewer)
         let columns = feed.columns.map(\.name).filter { change.old[$0] != nil && change.row[$0] != nil }
         self.operation = change.isInsert ? "insert" : change.isDelete ? "delete" : columns.isEmpty ? "owner" : "update"
         self.what =
@@ -132,8 +139,8 @@ extension WhyReport.Entry {
         self.statusAfter = showsStatus && change.existsAfter ? change.after(feed.status)?.scalarText : nil
         self.ownerBefore = change.ownerBefore?.string
         self.ownerAfter = change.ownerAfter?.string
-        self.verdict = judge.verdict(on: change, before: before, after: after)
-        let shown = change.isInsert || change.isDelete ? judge.view.columns : columns.filter(visible.contains)
+        self.verdict = verdict
+        let shown = change.isInsert || change.isDelete ? view.columns : columns.filter(visible.contains)
         self.values =
             withValues
             ? shown.map { name in
