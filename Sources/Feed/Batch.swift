@@ -15,6 +15,8 @@ package struct Batch: Sendable {
     package let changes: [Change]
     /// About what it takes in memory.
     package let bytes: Int
+    /// For batches that are large, as the one that a node starts with.
+    private let index: OwnerIndex?
     /// Columns that were changed by, or are missing from, updates whose rows are not whole.
     private let partialColumns: Set<String>
 
@@ -25,7 +27,8 @@ package struct Batch: Sendable {
         records: [LogRecord],
         owners: OwnerTable,
         moved: [ByteText: Row],
-        isTruncated: Bool
+        isTruncated: Bool,
+        isIndexed: Bool? = nil
     ) {
         self.feed = feed
         self.start = start
@@ -37,7 +40,11 @@ package struct Batch: Sendable {
         self.changes = Self.derive(records, owners, moved, feed)
         self.bytes = Self.bytes(of: records, moved, changes: self.changes.count)
         self.partialColumns = Self.partialColumns(of: records, feed)
+        let isIndexed = isIndexed ?? (records.count > Self.unindexedRecords)
+        self.index = isIndexed ? OwnerIndex(records, owners, moved, self.changes, feed) : nil
     }
+
+    private static let unindexedRecords = 256
 
     /// Whether every row that may enter a view with a filter on these columns is here as a whole. Large columns are
     /// filled in only where some filter looked at the time.
@@ -46,7 +53,13 @@ package struct Batch: Sendable {
     }
 
     /// The same step for somebody who already holds `snapshot`, wherever that lies.
-    package func changes(notIn snapshot: Snapshot) -> [Change] {
+    ///
+    /// - Parameter viewer: leaves out, where that is cheaper, changes that this viewer is not told of.
+    package func changes(notIn snapshot: Snapshot, for viewer: View.Viewer) -> [Change] {
+        if case .account(let user) = viewer, let index = self.index {
+            let records = index.places(of: user).lazy.map { self.records[$0] }.filter { !snapshot.sees($0.xid) }
+            return Self.derive(Array(records), self.owners, self.moved, self.feed)
+        }
         if !self.records.contains(where: { snapshot.sees($0.xid) }) { return self.changes }
         return Self.derive(self.records.filter { !snapshot.sees($0.xid) }, self.owners, self.moved, self.feed)
     }

@@ -49,7 +49,7 @@ package struct Ring: Sendable {
         }
     }
 
-    /// What happened to a feed after `snapshot`: the caller takes ``Batch/changes(notIn:)`` of each, in this order.
+    /// What happened to a feed after `snapshot`: the caller takes ``Batch/changes(notIn:for:)`` of each, in this order.
     ///
     /// - Returns: `nil` unless it is all here.
     package func batches(of feed: String, after snapshot: Snapshot) -> [Batch]? {

@@ -74,7 +74,8 @@ package struct Gateway {
             interest: interest,
             revocations: revocations,
             health: health,
-            preloadBytes: configuration.ringBytes / 2,
+            // Rows take several times as much in memory as in the log.
+            preloadBytes: configuration.ringBytes / 8,
             abandon: abandon,
             metrics: metrics,
             logger: self.logger

@@ -64,7 +64,7 @@ import Testing
         /// What a user is told, in order: `enter created success`, `update success`, `leave permission`.
         func told(_ viewer: View.Viewer, notIn snapshot: Snapshot? = nil) -> [String] {
             let view = View(feed: self.feed, viewer: viewer, filter: .everything, key: nil, columns: nil)
-            let changes = snapshot.map { self.batch.changes(notIn: $0) } ?? self.batch.changes
+            let changes = snapshot.map { self.batch.changes(notIn: $0, for: .operator) } ?? self.batch.changes
             return changes.compactMap { change in
                 let status = change.row["status"]?.scalarText ?? "-"
                 switch view.delta(for: change) {

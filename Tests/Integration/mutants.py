@@ -86,8 +86,8 @@ FAULTS = {
          """LogReader.replay(connection, since: Mutation.shifted(from.snapshot), feed: feed.name)"""),
     ],
     "Sources/Gateway/Hub/Shard.swift": [
-        ("""                batch.changes(notIn: cursor.snapshot).compactMap { change in
-""", """                batch.changes(notIn: Mutation.shifted(cursor.snapshot)).compactMap { change in
+        ("""                batch.changes(notIn: cursor.snapshot, for: view.viewer).compactMap { change in
+""", """                batch.changes(notIn: Mutation.shifted(cursor.snapshot), for: view.viewer).compactMap { change in
 """),
     ],
 }

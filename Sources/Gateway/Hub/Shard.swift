@@ -148,7 +148,7 @@ final class Shard {
         guard let batches = self.batches(for: view, since: cursor) else { return nil }
         return Replay.compacted(
             batches.flatMap { batch in
-                batch.changes(notIn: cursor.snapshot).compactMap { change in
+                batch.changes(notIn: cursor.snapshot, for: view.viewer).compactMap { change in
                     view.delta(for: change).map { (change: change, delta: $0) }
                 }
             },
@@ -240,7 +240,7 @@ final class Shard {
     private func deliver(_ step: Step, to subscription: Subscription, holding snapshot: Snapshot) {
         let cursor = step.cursor.encoded()
         for batch in step.batches where batch.feed.name == subscription.view.feed.name {
-            let deltas = batch.changes(notIn: snapshot).compactMap { change in
+            let deltas = batch.changes(notIn: snapshot, for: subscription.view.viewer).compactMap { change in
                 subscription.view.delta(for: change).map { (change: change, delta: $0) }
             }
             let frames =

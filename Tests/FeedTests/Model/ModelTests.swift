@@ -49,7 +49,7 @@ import Testing
             let remaining = Span(history, feed, from: middle, to: last)
             for view in views {
                 var late = ClientModel(view: view, at: history.commits[middle].world)
-                let mistakes = late.apply(span.batch.changes(notIn: snapshot), of: remaining)
+                let mistakes = late.apply(span.batch.changes(notIn: snapshot, for: late.view.viewer), of: remaining)
                 if !mistakes.isEmpty {
                     throw Self.failure(seed, view, "commits \(first)...\(last), from \(middle) on", mistakes, span)
                 }

@@ -39,7 +39,8 @@ struct Span {
             records: records,
             owners: owners.withoutStarts,
             moved: moved,
-            isTruncated: false
+            isTruncated: false,
+            isIndexed: true
         )
     }
 
