@@ -25,6 +25,7 @@ struct LogFollower {
     /// - Parameter preload: how many bytes of the log the first step may go back.
     /// - Returns: a step that starts a new history, when it is another one.
     mutating func begin(_ connection: Connection, preload: Int) throws -> Step? {
+        _ = try connection.query("SELECT jobfeed.begin_incarnation()")
         let result = try connection.query(
             "SELECT jobfeed.epoch(), pg_current_snapshot()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
         )

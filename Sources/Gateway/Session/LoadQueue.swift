@@ -17,12 +17,15 @@ struct LoadQueue {
         let subscription: Subscription
         let resume: String?
         let isReset: Bool
+        /// How often its connection was lost.
+        let losses: Int
         private let generation: Int
 
-        init(subscription: Subscription, resume: String?, isReset: Bool) {
+        init(subscription: Subscription, resume: String?, isReset: Bool, losses: Int = 0) {
             self.subscription = subscription
             self.resume = resume
             self.isReset = isReset
+            self.losses = losses
             self.generation = subscription.generation
         }
 

@@ -104,8 +104,8 @@ extension Session {
 
     // MARK: Loading, one subscription after the other
 
-    private func enqueueLoad(_ subscription: Subscription, resume: String?, isReset: Bool) {
-        self.loads.append(.init(subscription: subscription, resume: resume, isReset: isReset))
+    private func enqueueLoad(_ subscription: Subscription, resume: String?, isReset: Bool, losses: Int = 0) {
+        self.loads.append(.init(subscription: subscription, resume: resume, isReset: isReset, losses: losses))
         self.loadNext()
     }
 
@@ -153,6 +153,9 @@ extension Session {
         case .failure(SnapshotLoader.Failure.definitionChanged):
             self.context.reader.poke()
             self.retry(load)
+        // Idle connections that the server has ended are found out only now; each of the pool may be one.
+        case .failure(let error as PostgresError) where error.kind == .connection && load.losses < 2:
+            self.retry(load, losses: load.losses + 1)
         case .failure(let error):
             self.context.logger.warning(
                 "Cannot read a snapshot",
@@ -166,10 +169,10 @@ extension Session {
     }
 
     /// The node and the database do not agree yet; the reader is about to find out.
-    private func retry(_ load: LoadQueue.Load) {
+    private func retry(_ load: LoadQueue.Load, losses: Int = 0) {
         self.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(50)) {
             guard load.isCurrent, self.connection != nil else { return }
-            self.enqueueLoad(load.subscription, resume: load.resume, isReset: load.isReset)
+            self.enqueueLoad(load.subscription, resume: load.resume, isReset: load.isReset, losses: losses)
         }
     }
 }

@@ -81,6 +81,13 @@ begin
         'every change ever dropped from the log is visible in it, so the log is complete for a snapshot that includes '
         'this one; null: nothing was ever dropped';
 
+    create unlogged table jobfeed.incarnation (
+        only_one boolean primary key default true check (only_one),
+        nonce uuid not null default gen_random_uuid()
+    );
+    comment on table jobfeed.incarnation is
+        'one row, which a crash of the server takes away: unflushed transaction ids are given out again after one';
+
     create table jobfeed.revocation (
         id bigint generated always as identity primary key,
         user_name text,

@@ -13,14 +13,30 @@ begin
     -- pg_control_checkpoint() shows the timeline of the last checkpoint, which is the old one for a while after a
     -- promotion; the name of the current WAL file begins with the timeline that is being written.
     return (
-        select format('%s-%s-%s-%s', system.system_identifier,
-            substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), pg_database.oid, installation.nonce)
+        select format('%s-%s-%s-%s-%s', system.system_identifier,
+            substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), pg_database.oid, installation.nonce,
+            -- Null until a gateway has begun a new one.
+            (select nonce from jobfeed.incarnation))
         from pg_control_system() as system, jobfeed.installation, pg_database
         where datname = current_database()
     );
 end
 $$;
 comment on function jobfeed.epoch() is
-'The history that snapshots of this database belong to: system identifier, timeline, database and installation nonce.
-Changes after a failover, a restore, a copy of the database and a new installation. Error 25006 on a standby.
-Example: 7312345678901234567-00000001-16384-0c4b2f0e-…';
+'The history that snapshots of this database belong to: system identifier, timeline, database, and the nonces of the
+installation and of the time since the last crash. Changes after a crash, a failover, a restore, a copy of the database
+and a new installation. Error 25006 on a standby.
+Example: 7312345678901234567-00000001-16384-0c4b2f0e-…-5d1e7a90-…';
+
+create or replace function jobfeed.begin_incarnation() returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into jobfeed.incarnation default values on conflict do nothing
+$$;
+comment on function jobfeed.begin_incarnation() is
+'Gives the time since the last crash its nonce, unless it has one; gateways call it after each connect.
+
+Ids of transactions whose end was not flushed (aborted ones, those that wrote only unlogged tables, asynchronous commits)
+are given out again after a crash. A snapshot from before it would take the new ones for seen.
+Example: select jobfeed.begin_incarnation();';

@@ -10,7 +10,7 @@ grant select on jobfeed.installation, jobfeed.feed, jobfeed.change, jobfeed.hori
     jobfeed.revocation
 to jobfeed_gateway;
 grant select, insert, update, delete on jobfeed.node to jobfeed_gateway;
-grant execute on function jobfeed.epoch() to jobfeed_gateway;
+grant execute on function jobfeed.epoch(), jobfeed.begin_incarnation() to jobfeed_gateway;
 grant execute on function jobfeed.key_text(jsonb, text[]) to jobfeed_gateway;
 grant execute on function jobfeed.rotate(interval, bigint, interval, interval) to jobfeed_gateway;
 
