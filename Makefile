@@ -58,6 +58,13 @@ sanitize: deps ## Run the tests of the pure parts under the address and the thre
 	ASAN_OPTIONS=detect_leaks=0 $(SANITIZE) --scratch-path .build-asan --sanitize=address
 	$(SANITIZE) --scratch-path .build-tsan --sanitize=thread
 
+.PHONY: conformance-ci conformance
+conformance-ci: ## Let Autobahn's fuzzing client loose on the WebSocket code, groups 1 to 10: half a minute
+	@scripts/conformance.sh '1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*' 301
+
+conformance: ## The same with all of its cases: a quarter of an hour
+	@scripts/conformance.sh '*' 517
+
 lint: ## Check the format of all sources, and the syntax of scripts
 	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
 	@scripts/lint.sh

@@ -166,13 +166,27 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // What Tests/Conformance talks to; part of no product.
+        .executableTarget(
+            name: "websocket-echo",
+            dependencies: [
+                "WebSocketTransport",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/Conformance/EchoServer",
+            swiftSettings: settings
+        ),
+
         // Tests of the pure pieces; what needs a database stands in Tests/Integration (Python).
-        .testTarget(name: "FeedTests", dependencies: ["Feed"], swiftSettings: settings),
-        .testTarget(name: "JobFeedProtocolTests", dependencies: ["JobFeedProtocol"], swiftSettings: settings),
+        .target(name: "Fuzz", path: "Tests/Fuzz", swiftSettings: settings),
+        .testTarget(name: "FeedTests", dependencies: ["Feed", "Fuzz"], swiftSettings: settings),
+        .testTarget(name: "JobFeedProtocolTests", dependencies: ["Fuzz", "JobFeedProtocol"], swiftSettings: settings),
         .testTarget(
             name: "WebSocketTransportTests",
             dependencies: [
-                "WebSocketTransport",
+                "Fuzz", "WebSocketTransport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
             ],
@@ -187,7 +201,7 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "Feed", "Gateway", "JobFeedProtocol", "WebSocketTransport",
+                "Feed", "Fuzz", "Gateway", "JobFeedProtocol", "WebSocketTransport",
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),

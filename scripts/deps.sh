@@ -2,6 +2,7 @@
 # Installs the system packages that are missing; with all of them there it does nothing and says nothing.
 #   deps.sh run        what building and running take
 #   deps.sh test       the same, and what the tests take
+#   deps.sh conformance  the first, and CPython 2.7 with what builds its packages, where the distribution has it
 #   deps.sh chromium   prints the path of the browser for the tests
 set -eu
 
@@ -30,6 +31,12 @@ missing() {
         is_installed "$package" || echo "$package"
     done
     postgres_is_there || echo postgresql
+    if [ "$1" = conformance ]; then
+        command -v cc >/dev/null || echo gcc
+        python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+        apt-cache policy python2.7-dev 2>/dev/null | grep -q 'Candidate: [0-9]' || return 0
+        is_installed python2.7-dev || echo python2.7-dev
+    fi
     [ "$1" = test ] || return 0
     [ -n "${CHROMIUM:-}" ] || browser >/dev/null || echo chromium
     command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer

@@ -57,7 +57,8 @@ struct CommandFields {
     /// A field that is nearly a known one is a misspelling; any other additional field is left to later versions.
     func refuseMisspelling(of known: [String]) throws(CommandError) {
         let absent = known.filter { self.object[$0] == nil }
-        for name in self.object.keys where !known.contains(name) {
+        // Not all of them: a message has room for thousands, and each is compared with every known one.
+        for name in self.object.keys.lazy.filter({ !known.contains($0) }).prefix(Self.checkedFields) {
             if let meant = suggestion(for: name, among: absent) {
                 throw self.error(.unknownField, "there is no field \(quoted(name)); did you mean \"\(meant)\"?")
             }
@@ -73,6 +74,8 @@ struct CommandFields {
     func error(_ code: ErrorCode, _ message: String) -> CommandError {
         CommandError(id: self.id, code: code, message: message)
     }
+
+    private static let checkedFields = 32
 
     private static let idRule =
         "it must be a string of \(Subscribe.idLengths.lowerBound) to \(Subscribe.idLengths.upperBound) characters"

@@ -34,12 +34,13 @@ let package = Package(
             exclude: ["Client"],
             swiftSettings: settings
         ),
-        .testTarget(name: "FeedTests", dependencies: ["Feed"], swiftSettings: settings),
-        .testTarget(name: "JobFeedProtocolTests", dependencies: ["JobFeedProtocol"], swiftSettings: settings),
+        .target(name: "Fuzz", swiftSettings: settings),
+        .testTarget(name: "FeedTests", dependencies: ["Feed", "Fuzz"], swiftSettings: settings),
+        .testTarget(name: "JobFeedProtocolTests", dependencies: ["Fuzz", "JobFeedProtocol"], swiftSettings: settings),
         .testTarget(
             name: "WebSocketTransportTests",
             dependencies: [
-                "WebSocketTransport",
+                "Fuzz", "WebSocketTransport",
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
             ],

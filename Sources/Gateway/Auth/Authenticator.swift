@@ -51,6 +51,10 @@ package struct Authenticator: Sendable {
         guard parts.count == 3, let header = Self.decoded(parts[0]), case .string(let name)? = header["alg"] else {
             throw AuthenticationError(message: "this is no signed JWT (header.payload.signature)")
         }
+        // RFC 7515 §4.1.11: none of the extensions that may be critical is known here.
+        guard header["crit"] == nil else {
+            throw AuthenticationError(message: "the token has critical extensions (crit), which are not supported")
+        }
         return name
     }
 

@@ -25,6 +25,7 @@ final class Session: WebSocketSession {
     var loads = LoadQueue()
     var outbox = Outbox()
     var errors = 0
+    private var budget: CommandBudget
     var openedAt: NIODeadline
     var lastSent: NIODeadline
     var isDraining = false
@@ -36,6 +37,7 @@ final class Session: WebSocketSession {
         self.shard = shard
         self.eventLoop = eventLoop
         self.name = "c_" + String(UInt64.random(in: .min ... .max), radix: 36)
+        self.budget = CommandBudget(now: eventLoop.now)
         self.openedAt = eventLoop.now
         self.lastSent = eventLoop.now
     }
@@ -52,6 +54,9 @@ final class Session: WebSocketSession {
     }
 
     func received(text: ByteBuffer) {
+        guard self.budget.take(bytes: text.readableBytes, now: self.eventLoop.now) else {
+            return self.close(.rateLimited, detail: CommandBudget.rule)
+        }
         do {
             self.handle(try Command.parse(Array(text.readableBytesView)))
         } catch {

@@ -69,7 +69,7 @@ struct ConnectionStateMachine: ~Copyable {
     enum FrameAction {
         case none
         case deliver(ByteBuffer)
-        case deliverBinary
+        case deliverBinary(ByteBuffer)
         case sendPong(ByteBuffer)
         case close(Close)
         case disconnect
@@ -89,7 +89,12 @@ struct ConnectionStateMachine: ~Copyable {
     init(configuration: WebSocketConnection.Configuration, isServer: Bool, now: NIODeadline) {
         self.isServer = isServer
         self.configuration = configuration
-        var open = Open(assembler: MessageAssembler(isServer: isServer, maxMessageBytes: configuration.maxMessageBytes))
+        let assembler = MessageAssembler(
+            isServer: isServer,
+            maxMessageBytes: configuration.maxMessageBytes,
+            keepsBinary: configuration.keepsBinary
+        )
+        var open = Open(assembler: assembler)
         open.pingDeadline = configuration.pingInterval.map { now + TimeAmount($0) }
         open.idleDeadline = configuration.idleTimeout.map { now + TimeAmount($0) }
         self.state = .open(open)
@@ -228,8 +233,8 @@ struct ConnectionStateMachine: ~Copyable {
             action = .none
         case .text(let text):
             action = .deliver(text)
-        case .binary:
-            action = .deliverBinary
+        case .binary(let bytes):
+            action = .deliverBinary(bytes)
         case .ping(let payload):
             if open.isClear {
                 action = .sendPong(payload)

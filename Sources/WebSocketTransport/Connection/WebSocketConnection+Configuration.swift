@@ -3,6 +3,8 @@ extension WebSocketConnection {
     package struct Configuration: Sendable {
         /// Larger messages are closed with 1009.
         package var maxMessageBytes = 65_536
+        /// Whether binary messages are kept; otherwise only that there was one is told.
+        package var keepsBinary = false
         /// Frames waiting for a socket that takes no more, beyond the high water mark below.
         package var maxQueuedBytes = 1 << 20
         /// How long a socket may take no more before it is closed with `slowConsumer`.

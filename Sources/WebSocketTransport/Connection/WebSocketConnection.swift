@@ -116,7 +116,7 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
         switch self.machine.frameReceived(self.unwrapInboundIn(data), now: self.eventLoop.now) {
         case .none: break
         case .deliver(let text): self.session?.received(text: text)
-        case .deliverBinary: self.session?.receivedBinary()
+        case .deliverBinary(let bytes): self.session?.received(binary: bytes)
         case .sendPong(let payload): self.write(self.encode(.pong, payload), context)
         case .close(let close): self.run(close, context)
         case .disconnect: context.close(promise: nil)

@@ -8,6 +8,8 @@ package protocol WebSocketSession: AnyObject {
     func received(text: ByteBuffer)
     /// The session decides what a binary message is worth; its bytes are gone.
     func receivedBinary()
+    /// The same with its bytes, when the configuration keeps them.
+    func received(binary: ByteBuffer)
     /// The server is shutting down: the session decides when to close with 1001.
     func draining()
     /// The queue is empty again and the socket takes more.
@@ -18,4 +20,6 @@ package protocol WebSocketSession: AnyObject {
 
 extension WebSocketSession {
     package func drained() {}
+
+    package func received(binary: ByteBuffer) { self.receivedBinary() }
 }

@@ -6,7 +6,8 @@ struct MessageAssembler {
     enum Event {
         case incomplete
         case text(ByteBuffer)
-        case binary
+        /// Empty unless binary messages are kept.
+        case binary(ByteBuffer)
         case ping(ByteBuffer)
         case pong
         case close(CloseFrame?)
@@ -14,18 +15,24 @@ struct MessageAssembler {
 
     private enum Message {
         case none
-        case text(ByteBuffer)
-        /// Only the length is kept: nobody reads binary messages here.
-        case binary(bytes: Int)
+        case text
+        case binary
+        /// A binary message that nobody reads.
+        case ignored
     }
 
     private let isServer: Bool
     private let maxMessageBytes: Int
+    private let keepsBinary: Bool
     private var message = Message.none
+    /// Of the message so far; beside the enumeration, whose payload would be copied for each fragment.
+    private var bytes = 0
+    private var payload = ByteBuffer()
 
-    init(isServer: Bool, maxMessageBytes: Int) {
+    init(isServer: Bool, maxMessageBytes: Int, keepsBinary: Bool = false) {
         self.isServer = isServer
         self.maxMessageBytes = maxMessageBytes
+        self.keepsBinary = keepsBinary
     }
 
     mutating func frameReceived(_ frame: WebSocketFrame) throws(ProtocolViolation) -> Event {
@@ -68,43 +75,44 @@ struct MessageAssembler {
         guard frame.length <= self.maxMessageBytes else {
             throw .tooBig(limit: self.maxMessageBytes)
         }
-        if frame.opcode == .binary {
-            self.message = .binary(bytes: frame.length)
-        } else if frame.fin {
-            return try Self.completed(frame.unmaskedData)
-        } else {
-            // A copy: the payload of a fragment is a slice of the whole receive buffer.
-            self.message = .text(ByteBuffer(bytes: frame.unmaskedData.readableBytesView))
+        let isText = frame.opcode == .text
+        self.message = isText ? .text : self.keepsBinary ? .binary : .ignored
+        if frame.fin {
+            return try self.finish(frame.unmaskedData)
         }
-        return try frame.fin ? self.finish() : .incomplete
+        // A copy: the payload of a fragment is a slice of the whole receive buffer.
+        self.append(frame)
+        return .incomplete
     }
 
     private mutating func continuationReceived(_ frame: WebSocketFrame) throws(ProtocolViolation) -> Event {
-        switch self.message {
-        case .none:
+        if case .none = self.message {
             throw .unexpectedContinuation
-        case .binary(let bytes):
-            guard frame.length <= self.maxMessageBytes - bytes else {
-                throw .tooBig(limit: self.maxMessageBytes)
-            }
-            self.message = .binary(bytes: bytes + frame.length)
-        case .text(var text):
-            guard frame.length <= self.maxMessageBytes - text.readableBytes else {
-                throw .tooBig(limit: self.maxMessageBytes)
-            }
-            self.message = .none
-            text.writeImmutableBuffer(frame.unmaskedData)
-            self.message = .text(text)
         }
-        return try frame.fin ? self.finish() : .incomplete
+        guard frame.length <= self.maxMessageBytes - self.bytes else {
+            throw .tooBig(limit: self.maxMessageBytes)
+        }
+        self.append(frame)
+        return try frame.fin ? self.finish(self.payload) : .incomplete
     }
 
-    private mutating func finish() throws(ProtocolViolation) -> Event {
-        defer { self.message = .none }
+    private mutating func append(_ frame: WebSocketFrame) {
+        self.bytes += frame.length
+        if case .ignored = self.message { return }
+        self.payload.writeImmutableBuffer(frame.unmaskedData)
+    }
+
+    private mutating func finish(_ payload: ByteBuffer) throws(ProtocolViolation) -> Event {
+        defer {
+            self.message = .none
+            self.bytes = 0
+            self.payload = ByteBuffer()
+        }
         switch self.message {
         case .none: return .incomplete
-        case .binary: return .binary
-        case .text(let text): return try Self.completed(text)
+        case .ignored: return .binary(ByteBuffer())
+        case .binary: return .binary(payload)
+        case .text: return try Self.completed(payload)
         }
     }
 

@@ -25,6 +25,10 @@ package struct OutboundFrame: Sendable {
         Self.encode(.text, payload)
     }
 
+    package static func binary(_ payload: ByteBuffer) -> OutboundFrame {
+        Self.encode(.binary, payload)
+    }
+
     package static let ping = OutboundFrame.encode(.ping, ByteBuffer())
 
     package static let pong = OutboundFrame.encode(.pong, ByteBuffer())
