@@ -82,6 +82,9 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
             let outcome = try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(
                 configuration: pipeline
             )
+            let handlers = channel.pipeline.syncOperations
+            let upgrade = try handlers.handler(type: NIOTypedHTTPServerUpgradeHandler<Outcome>.self)
+            try handlers.addHandler(OtherUpgrades(), position: .before(upgrade))
             let deadline = channel.eventLoop.scheduleTask(in: self.handshakeTimeout) { channel.close(promise: nil) }
             return Value(channel: channel, outcome: outcome, handshakeDeadline: deadline)
         }
