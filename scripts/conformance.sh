@@ -4,10 +4,10 @@
 set -eu
 
 python2() {
-    for name in ${PYTHON2:-} python2.7 python2 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python2.7; do
-        $name -c 'import sys; sys.exit(sys.version_info[:2] != (2, 7))' 2>/dev/null || continue
-        # Behind a name may stand a launcher that chooses by directory.
-        $name -c 'import sys; print(sys.executable)'
+    for name in ${PYTHON2:-} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python2.7 python2.7; do
+        # Behind a name may stand a launcher that finds nothing, or itself again and again.
+        timeout 10 "$name" -c 'import sys; sys.exit(sys.version_info[:2] != (2, 7))' 2>/dev/null || continue
+        "$name" -c 'import sys; print(sys.executable)'
         return
     done
     return 1
