@@ -35,7 +35,13 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "Fuzz", swiftSettings: settings),
-        .testTarget(name: "FeedTests", dependencies: ["Feed", "Fuzz"], swiftSettings: settings),
+        .testTarget(
+            name: "FeedTests",
+            dependencies: ["Feed", "Fuzz"],
+            // The model check walks through all states of pure values: nothing that a sanitizer would see.
+            exclude: ["Doorbell"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "JobFeedProtocolTests", dependencies: ["Fuzz", "JobFeedProtocol"], swiftSettings: settings),
         .testTarget(
             name: "WebSocketTransportTests",
