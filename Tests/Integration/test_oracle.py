@@ -268,7 +268,7 @@ def run(installed, gateways, seconds, sabotage=None):
     seed = os.environ.get("JOBFEED_SEED") or str(random.SystemRandom().randrange(10**9))
     print(f"JOBFEED_SEED={seed}", flush=True)
     with oracle_database(installed) as oracle:
-        nodes = [gateways(installed, node=f"node-{n}", heartbeat_seconds=1, ring_bytes=2 << 20) for n in range(2)]
+        nodes = [gateways(installed, node=f"node-{n}", heartbeat_seconds=1, ring_bytes=8 << 20, start_timeout=60) for n in range(2)]
         started = Run(installed, oracle, nodes, seed)
         try:
             if sabotage:

@@ -119,7 +119,8 @@ final class FeedReader: Sendable {
         )
         defer { connection.close() }
         try LogReader.prepare(connection)
-        try connection.execute((["BEGIN ISOLATION LEVEL READ COMMITTED"] + connection.settings.transactionSettings).joined(separator: "; "))
+        let opening = ["BEGIN ISOLATION LEVEL READ COMMITTED"] + connection.settings.transactionSettings
+        try connection.execute(opening.joined(separator: "; "))
         if let step = try follower.begin(connection, preload: self.preloadBytes) { self.hub.publish(step) }
         try connection.execute("COMMIT")
         let registration = NodeRegistration(
