@@ -12,6 +12,8 @@ package struct FilterParser: Sendable {
     private static let operators = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "like", "ilike", "is"]
     private static let maximumConditions = 32
     private static let maximumListed = 256
+    /// Matching takes pattern times value steps, for each change.
+    private static let maximumPattern = 256
 
     package init(feed: FeedDefinition, visible: Set<String>) {
         self.feed = feed
@@ -122,6 +124,9 @@ package struct FilterParser: Sendable {
         case "like", "ilike":
             guard type == .text else {
                 throw FilterError(message: "\(name) needs a text column; \"\(column.name)\" is \(column.typeName)")
+            }
+            guard value.unicodeScalars.count <= Self.maximumPattern else {
+                throw FilterError(message: "a pattern of \(name) has at most \(Self.maximumPattern) characters")
             }
             // PostgREST lets `*` stand for `%`, which URLs would have to escape.
             return .like(String(value.map { $0 == "*" ? "%" : $0 }), ignoringCase: name == "ilike")

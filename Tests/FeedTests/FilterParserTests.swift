@@ -51,6 +51,7 @@ import Testing
             "status=eq.zzzzzzzz",
             #""zzzzzzzz" is no value of job_status. Values are pending, processing, success, failed"#
         ),
+        ("path=like." + String(repeating: "a*", count: 129), "a pattern of like has at most 256 characters"),
         ("retries=like.1*", #"like needs a text column; "retries" is integer"#),
         ("status=ilike.p*", #"ilike needs a text column; "status" is job_status"#),
         ("retries=is.true", #"is.true needs a boolean column; "retries" is integer"#),
