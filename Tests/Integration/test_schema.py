@@ -185,9 +185,16 @@ def test_attaching_the_table_of_another_role_names_the_missing_grant(database):
 
 
 def test_epoch_is_stable_and_readable_by_a_gateway(installed):
-    epoch = value(installed.connect("gateway_login"), "select jobfeed.epoch()")
-    assert re.fullmatch(r"\d+-[0-9A-F]{8}-\d+-[0-9a-f-]{36}", epoch)
-    assert value(installed.connect(), "select jobfeed.epoch()") == epoch
+    gateway, owner = installed.connect("gateway_login"), installed.connect()
+    gateway.execute("select jobfeed.begin_incarnation()")
+    epoch = value(gateway, "select jobfeed.epoch()")
+    assert re.fullmatch(r"\d+-[0-9A-F]{8}-\d+-[0-9a-f-]{36}-[0-9a-f-]{36}", epoch)
+    gateway.execute("select jobfeed.begin_incarnation()")
+    assert value(owner, "select jobfeed.epoch()") == epoch
+    # As a crash does with an unlogged table.
+    owner.execute("truncate jobfeed.incarnation")
+    gateway.execute("select jobfeed.begin_incarnation()")
+    assert value(owner, "select jobfeed.epoch()") != epoch
 
 
 # Capture
