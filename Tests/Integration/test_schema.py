@@ -974,7 +974,7 @@ def test_functions_with_the_rights_of_the_owner_pin_their_search_path(db):
 @pytest.mark.parametrize("role", ["app", "jobfeed_account", "jobfeed_operator", "jobfeed_gateway"])
 def test_nobody_calls_what_runs_with_the_rights_of_the_owner_but_for_his_own_purpose(db, role):
     may = {
-        "jobfeed_gateway": ["epoch", "owner_of_jobs", "rotate"],
+        "jobfeed_gateway": ["begin_incarnation", "epoch", "owner_of_jobs", "rotate"],
         "jobfeed_account": ["owner_of_jobs"],
     }
     assert [name for (name,) in rows(db, """

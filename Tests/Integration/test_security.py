@@ -930,7 +930,7 @@ def test_secrets_have_no_flag():
     for command in ("serve", "check", "token", "kick", "install"):
         help = server(command, "--help")[1]
         assert "--jwt-secret-file" in help or command in ("kick", "install")
-        assert "--jwt-secret " not in help and "--database" not in help and "--password" not in help
+        assert "--jwt-secret " not in help and "--database " not in help and "--database-url" not in help and "--password" not in help
         code, out, errors = server(command, "--jwt-secret", wire.SECRET)
         assert code == 64 and wire.SECRET not in out + errors
 

@@ -261,12 +261,19 @@ def test_postgres_restarts(breakable, gateways, mode):
             breakable.start()
         with connect() as writer:
             wanted += loop(writer, job, 9)
+            if mode == "immediate":
+                # A crash begins a new epoch: what came before the reset is not told step by step.
+                client.wait(lambda: held.resets == counts.resets == ["epoch"] and held.state == counts.state == "live"
+                            and held.rows[str(job)]["status"] == wanted[-1], "the reset")
+                held.log.clear()
+                wanted = []
             client.wait(lambda: len(statuses(held)) >= len(wanted), "the transitions")
             gateway.wait_ready()
             wanted += loop(writer, job, 9)
             client.wait(lambda: len(statuses(held)) >= len(wanted), "the transitions")
         assert statuses(held) == wanted
-        assert held.resets == [] and {s: n for s, n in counts.counts.items() if n} == {wanted[-1]: 1}
+        assert held.resets == ([] if mode == "fast" else ["epoch"])
+        assert {s: n for s, n in counts.counts.items() if n} == {wanted[-1]: 1}
         assert list(client.subscribe().rows) == [str(job)]
     assert "password" not in gateway.stderr
 
