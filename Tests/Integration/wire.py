@@ -14,7 +14,7 @@ import websockets.exceptions
 import websockets.sync.client
 
 SECRET = "only-for-tests-" + "0123456789abcdef" * 4
-PATIENCE = 20.0
+PATIENCE = 45.0
 
 # Every frame: required fields and their types, then optional ones. Additions are welcome, so others are ignored.
 SHAPES = {
