@@ -320,7 +320,7 @@ def test_sigterm_drains_a_thousand_clients(installed, gateways):
 
         asyncio.run(crowd.all(second.url, complete))
         resumed = time.monotonic() - started
-        print(f"{CROWD} clients: told to leave within {spread:.2f} s, resumed from the log in {resumed:.2f} s")
+        print(f"{CROWD} clients: told to leave within {spread:.2f} s, resumed on another node in {resumed:.2f} s")
         assert crowd.recovered == [True] * CROWD
         for seen in crowd.seen:
             for job, history in written.items():
