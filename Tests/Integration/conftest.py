@@ -1,6 +1,7 @@
 """Fixtures of the integration tests.
 
 postgres    one private PostgreSQL for the whole run, on a free port, in a temporary directory
+breakable   a private cluster with jobfeed installed that the tests of a module may stop, break and replace
 database    a fresh empty database in it
 installed   a fresh database with the schema jobfeed and the reference tables (feed "jobs")
 gateway     a running `jobfeed-server serve` on `installed`
@@ -162,6 +163,14 @@ def private_cluster():
                 cluster.stop("immediate")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def breakable():
+    """A cluster that may be stopped, broken and replaced, with jobfeed installed."""
+    with private_cluster() as cluster:
+        install(cluster.dsn())
+        yield cluster
 
 
 @pytest.fixture(scope="session")

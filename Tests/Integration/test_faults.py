@@ -330,14 +330,6 @@ def test_sigterm_drains_a_thousand_clients(installed, gateways):
 # The whole server
 
 
-@pytest.fixture(scope="module")
-def breakable():
-    """A cluster that may be stopped, broken and replaced, with jobfeed installed."""
-    with private_cluster() as cluster:
-        install(cluster.dsn())
-        yield cluster
-
-
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_postgres_goes_and_comes_back(breakable, gateways, mode):
     gateway = gateways(breakable.dsn())

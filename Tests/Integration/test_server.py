@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 import wire
-from conftest import SERVER, install, private_cluster
+from conftest import SERVER
 
 
 def start(database, secret):
@@ -225,14 +225,6 @@ def test_terminated_backends(house, purpose):
         assert statuses(held) == wanted
         assert held.resets == [] and len(counts.counts) >= 1
         client.wait(lambda: counts.counts[wanted[-1]] == 1, "the counts")
-
-
-@pytest.fixture(scope="module")
-def breakable():
-    """A cluster that may be stopped, with jobfeed installed."""
-    with private_cluster() as cluster:
-        install(cluster.dsn())
-        yield cluster
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
