@@ -37,11 +37,13 @@ package struct Batch: Sendable {
         self.owners = owners
         self.moved = moved
         self.isTruncated = isTruncated
-        self.changes = Self.derive(records, owners, moved, feed)
+        let bothEnds = Self.learningStart(owners, records, feed)
+        self.changes =
+            records.isEmpty ? [] : Change.derive(from: records, owners: bothEnds, moved: moved, feed: feed)
         self.bytes = Self.bytes(of: records, moved, changes: self.changes.count)
         self.partialColumns = Self.partialColumns(of: records, feed)
         let isIndexed = isIndexed ?? (records.count > Self.unindexedRecords)
-        self.index = isIndexed ? OwnerIndex(records, owners, moved, self.changes, feed) : nil
+        self.index = isIndexed ? OwnerIndex(records, bothEnds, moved, self.changes) : nil
     }
 
     private static let unindexedRecords = 256
@@ -71,9 +73,18 @@ package struct Batch: Sendable {
         _ feed: FeedDefinition
     ) -> [Change] {
         guard !records.isEmpty else { return [] }
+        let bothEnds = Self.learningStart(owners, records, feed)
+        return Change.derive(from: records, owners: bothEnds, moved: moved, feed: feed)
+    }
+
+    private static func learningStart(
+        _ owners: OwnerTable,
+        _ records: [LogRecord],
+        _ feed: FeedDefinition
+    ) -> OwnerTable {
         var owners = owners
         for record in records { owners.applyBefore(record, of: feed) }
-        return Change.derive(from: records, owners: owners, moved: moved, feed: feed)
+        return owners
     }
 
     private static func partialColumns(of records: [LogRecord], _ feed: FeedDefinition) -> Set<String> {

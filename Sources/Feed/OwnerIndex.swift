@@ -7,16 +7,15 @@ struct OwnerIndex: Sendable {
     /// these in between depends on where one begins.
     private var always: [Int] = []
 
-    /// - Parameter changes: what all of the records mean.
+    /// - Parameters:
+    ///   - owners: knows both ends of the batch.
+    ///   - changes: what all of the records mean.
     init(
         _ records: [LogRecord],
         _ owners: OwnerTable,
         _ moved: [ByteText: Row],
-        _ changes: [Change],
-        _ feed: FeedDefinition
+        _ changes: [Change]
     ) {
-        var owners = owners
-        for record in records { owners.applyBefore(record, of: feed) }
         var ownersByKey: [ByteText: Set<ByteText>] = [:]
         for change in changes {
             for owner in [change.ownerBefore, change.ownerAfter] {

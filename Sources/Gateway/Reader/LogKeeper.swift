@@ -124,13 +124,11 @@ final class LogKeeper: Sendable {
             self.health.kept(log)
             self.metrics.count(log)
         }
-        switch outcome {
-        case "emptied", "switched":
+        if outcome == "emptied" || outcome == "switched" {
             self.logger.info(
                 "Rotated the log",
                 metadata: ["outcome": "\(outcome)", "bytes": "\(result.int64(0, 2) ?? 0)"]
             )
-        default: break
         }
         return outcome == "emptied"
     }
