@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import datetime
 import json
 import os
+import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -197,6 +200,78 @@ def test_a_half_open_client_is_closed(installed, gateways, way):
         proxy.heal()
         stage.ends_well()
         assert 4002 in far.codes, far.codes
+
+
+# The clock of the machine
+
+
+class Clock:
+    """The wall clock of all processes that are started while it is the machine's."""
+
+    def __init__(self, directory, monkeypatch):
+        library, self.file = directory / "clock.so", directory / "offset"
+        source = pathlib.Path(__file__).with_name("clock.c")
+        compiler = shutil.which("cc") or shutil.which("clang")
+        subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
+        self.file.write_bytes(bytes(8))
+        # PostgreSQL runs under another account.
+        for path in (directory, *directory.parents[:2]):
+            path.chmod(0o755)
+        monkeypatch.setenv("LD_PRELOAD", str(library))
+        monkeypatch.setenv("CLOCK_OFFSET", str(self.file))
+
+    def set(self, seconds):
+        with open(self.file, "r+b") as file:
+            file.write(struct.pack("q", seconds))
+
+
+def heartbeat_time(client):
+    """The time on the server as the next heartbeat says it, less the time here, in seconds."""
+    seen = len(client.frames)
+
+    def beats():
+        return [frame for frame in client.frames[seen:] if frame["type"] == "heartbeat"]
+
+    client.wait(beats, "a heartbeat")
+    then = datetime.datetime.fromisoformat(beats()[0]["as_of"].replace("Z", "+00:00"))
+    return then.timestamp() - time.time()
+
+
+def test_the_clock_jumps(tmp_path, monkeypatch, gateways):
+    """Nothing that counts time stops or runs wild: reads, heartbeats, drops of the log; only tokens go by the clock."""
+    clock = Clock(tmp_path, monkeypatch)
+    with private_cluster() as cluster:
+        install(cluster.dsn())
+        owner = psycopg.connect(cluster.dsn(), autocommit=True)
+        with scene(connector(cluster.dsn())) as stage:
+            gateway = gateways(cluster.dsn(), heartbeat_seconds=1)
+            stage.watch(gateway.url)
+            stage.watch(gateway.url, "root", "operator")
+            stage.write()
+            # Who has no jobs hears heartbeats only.
+            idle = gateway.client("idle")
+            short = gateway.client("short", bearer=wire.token("short", ttl=1000))
+            with idle, short:
+                idle.subscribe()
+                short.subscribe()
+                for hours in (0.5, -24, 0):
+                    clock.set(int(hours * 3600))
+                    must(lambda: abs(heartbeat_time(idle) - hours * 3600) < 60, "the new time")
+                    stage.writer.goes_on(20)
+                    if hours > 0:
+                        assert short.closed() == 4001
+                    # Slots that were sealed tomorrow must not stay until then.
+                    outcomes = []
+
+                    def is_emptied():
+                        rotated = owner.execute("select outcome from jobfeed.rotate('1 day', 1, '1 s', '1 s')")
+                        outcomes.append(rotated.fetchone()[0])
+                        stage.writer.goes_on(3)
+                        return outcomes.count("emptied") >= 2
+
+                    must(is_emptied, "two slots to be emptied")
+            stage.ends_well()
+        owner.close()
 
 
 # Nodes

@@ -127,8 +127,15 @@ begin
     current_slot := (select last_value from jobfeed.current_slot);
     next_slot := current_slot % 4 + 1;
 
-    for known in select * from jobfeed.log_slot where number <> current_slot order by number loop
-        if jobfeed.slot_bytes(known.number) > 0
+    for known in select * from jobfeed.log_slot order by number loop
+        -- The clock was set back: nothing waits until it is again where it was.
+        if greatest(known.opened_at, known.sealed_at) > clock_timestamp() then
+            update jobfeed.log_slot s
+            set opened_at = least(s.opened_at, clock_timestamp()),
+                sealed_at = case when s.sealed_at is not null then least(s.sealed_at, clock_timestamp()) end
+            where number = known.number;
+        end if;
+        if known.number <> current_slot and jobfeed.slot_bytes(known.number) > 0
             and not coalesce(jobfeed.slot_is_within(known.number, known.sealed), false)
         then
             update jobfeed.log_slot set sealed = seen, sealed_at = clock_timestamp() where number = known.number;
