@@ -44,7 +44,11 @@ let package = Package(
         // Leaves: each knows one thing and nothing of the others.
         .target(
             name: "LibPQ",
-            dependencies: ["CLibPQ", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "CLibPQ",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings
         ),
         .target(

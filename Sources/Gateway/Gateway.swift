@@ -96,12 +96,15 @@ package struct Gateway {
             logger: self.logger,
             observe: metrics.poolEvent
         )
+        let census = ConnectionCensus(limits: configuration.connections)
         var limits = SessionContext.Limits()
+        limits.commandsPerSecond = configuration.commandsPerSecond
         limits.subscriptions = configuration.subscriptionsPerConnection
         limits.messageBytes = configuration.messageBytes
         let context = SessionContext(
             node: configuration.node,
             limits: limits,
+            census: census,
             heartbeat: configuration.heartbeat,
             authenticator: authenticator,
             revocations: revocations,
@@ -114,6 +117,7 @@ package struct Gateway {
         )
         registry.onRender {
             metrics.process.collect()
+            metrics.users.set(census.users)
             metrics.snapshotQueue.set(pool.waiting)
             if let asOf = health.status.asOf {
                 metrics.asOfLag.set(max(0, Date().timeIntervalSince1970 - Double(asOf) / 1e6))
@@ -142,13 +146,19 @@ package struct Gateway {
                 GatewayChannel(
                     responder: responder,
                     admission: admission,
+                    census: census,
                     hub: hub,
                     context: context,
                     certificate: certificate,
                     pingInterval: configuration.pingInterval
                 )
             },
-            configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: nil),
+            configuration: .init(
+                address: .hostname(configuration.host, port: configuration.port),
+                serverName: nil,
+                // Everybody comes back at once after a restart; the kernel takes less if it is told so.
+                backlog: 4096
+            ),
             onServerRunning: { channel in
                 onListening(configuration.host, channel.localAddress?.port ?? configuration.port)
             },

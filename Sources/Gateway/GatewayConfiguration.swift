@@ -19,7 +19,9 @@ package struct GatewayConfiguration: Sendable {
     package var retention = Retention()
     /// Of recent changes, kept for resumes without the database.
     package var ringBytes = 32 << 20
+    package var connections = ConnectionLimits()
     package var subscriptionsPerConnection = 128
+    package var commandsPerSecond = 200
     package var messageBytes = 65_536
     package var eventLoops: Int
     /// How long clients may take to leave after SIGTERM.

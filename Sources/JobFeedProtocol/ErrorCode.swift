@@ -24,6 +24,8 @@ public enum ErrorCode: String, Sendable, Equatable, CaseIterable {
     case unknownID = "unknown_id"
     /// The connection holds as many subscriptions as it may.
     case tooManySubscriptions = "too_many_subscriptions"
+    /// The user or address holds as many connections as it may; close one first.
+    case connectionLimit = "connection_limit"
     /// Commands come faster than the connection may send them; try again later.
     case rateLimited = "rate_limited"
     /// A command came before the authentication.
@@ -40,7 +42,7 @@ public enum ErrorCode: String, Sendable, Equatable, CaseIterable {
     /// Whether the same command may succeed later without being changed.
     public var mayRetry: Bool {
         switch self {
-        case .rateLimited, .unavailable, .internalError: true
+        case .connectionLimit, .rateLimited, .unavailable, .internalError: true
         case .invalidJSON, .unknownType, .missingField, .invalidField, .unknownField, .invalidChannel, .unknownFeed,
             .invalidFilter, .invalidColumns, .duplicateID, .unknownID, .tooManySubscriptions, .unauthenticated,
             .invalidToken, .forbidden:

@@ -53,10 +53,12 @@ package final class ConnectionPool: Sendable {
 
     /// Runs `body` on a thread of the pool; it blocks no other thread.
     ///
-    /// The body runs a second time when its connection turns out to be dead before a statement was sent. A transaction
+    /// Bodies that wait are run in the order of their coming, but owners take turns: the hundredth body of one owner waits
+    /// for the first of another. The body runs a second time when its connection turns out to be dead before a statement was sent. A transaction
     /// it leaves open is rolled back. Cancelling the task takes a body that still waits out of the queue
     /// (`CancellationError`); one that runs is finished.
     package func withConnection<T: Sendable>(
+        for owner: String = "",
         _ body: @escaping @Sendable (Connection) throws -> T
     ) async throws -> T {
         let queue = self.queue
@@ -67,6 +69,7 @@ package final class ConnectionPool: Sendable {
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<T, any Error>) in
                 let job = WorkQueue.Job(
                     id: id,
+                    owner: owner,
                     run: { connection in
                         let started = ContinuousClock.now
                         let result = Swift.Result { try connection.lend(to: body) }
@@ -81,10 +84,10 @@ package final class ConnectionPool: Sendable {
                     return job.fail(refusal)
                 }
                 // A cancellation that came before the job was in the queue found nothing to remove.
-                if Task.isCancelled { queue.remove(id)?.fail(CancellationError()) }
+                if Task.isCancelled { queue.remove(id, of: owner)?.fail(CancellationError()) }
             }
         } onCancel: {
-            queue.remove(id)?.fail(CancellationError())
+            queue.remove(id, of: owner)?.fail(CancellationError())
         }
     }
 

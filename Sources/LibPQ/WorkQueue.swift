@@ -3,12 +3,13 @@ final class WorkQueue: Sendable {
     /// A body that waits; exactly one of `run` and `fail` is called, once.
     struct Job: Sendable {
         let id: UInt64
+        let owner: String
         let run: @Sendable (PooledConnection) -> Void
         let fail: @Sendable (any Error) -> Void
     }
 
     private struct State: Sendable {
-        var jobs: [Job] = []
+        var jobs = FairQueue<Job>()
         var nextID: UInt64 = 0
         var idleWorkers = 0
         var liveWorkers = 0
@@ -43,14 +44,14 @@ final class WorkQueue: Sendable {
             if state.isClosed { return .shutdown }
             // A job that an idle thread is about to take does not wait.
             guard state.jobs.count < self.maximumWaiting + state.idleWorkers else { return .overloaded }
-            state.jobs.append(job)
+            state.jobs.append(job, of: job.owner)
             return nil
         }
     }
 
-    func remove(_ id: UInt64) -> Job? {
+    func remove(_ id: UInt64, of owner: String) -> Job? {
         self.monitor.withLock { state in
-            state.jobs.firstIndex { $0.id == id }.map { state.jobs.remove(at: $0) }
+            state.jobs.removeFirst(of: owner) { $0.id == id }
         }
     }
 
@@ -58,8 +59,7 @@ final class WorkQueue: Sendable {
     func close() -> [Job] {
         self.monitor.withLock { state in
             state.isClosed = true
-            defer { state.jobs.removeAll() }
-            return state.jobs
+            return state.jobs.removeAll()
         }
     }
 
@@ -99,9 +99,9 @@ final class WorkQueue: Sendable {
     func next() -> Job? {
         let job = self.monitor.wait { state -> Job?? in
             if state.isClosed { return .some(nil) }
-            guard !state.jobs.isEmpty else { return nil }
+            guard let job = state.jobs.popFirst() else { return nil }
             state.idleWorkers -= 1
-            return .some(state.jobs.removeFirst())
+            return .some(job)
         }
         return job.flatMap { $0 }
     }

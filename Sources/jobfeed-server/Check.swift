@@ -13,6 +13,7 @@ struct Check: AsyncParsableCommand {
 
     func run() async throws {
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        OpenFiles.raise()
         let settings = try await self.options.settings()
         let configuration = try settings.gateway()
         let logger = try settings.logger

@@ -20,6 +20,7 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        OpenFiles.raise()
         let settings = try await self.options.settings()
         let configuration = try settings.gateway()
         try await GatewayRun(configuration, try settings.logger).run { host, port in

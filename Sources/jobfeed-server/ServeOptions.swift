@@ -71,6 +71,21 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "Database sessions for snapshots and replays (default 4).")
     var poolSize: Int?
 
+    @Option(help: "WebSockets that this node serves (default: what the limit of open files allows, at most 50000).")
+    var maxConnections: Int?
+
+    @Option(help: "WebSockets of one user (default: three quarters of max-connections).")
+    var maxConnectionsPerUser: Int?
+
+    @Option(help: "WebSockets from one address, or IPv6 network of 64 bits (default 0, any number: as behind a proxy).")
+    var maxConnectionsPerAddress: Int?
+
+    @Option(help: "Connections that may be on their way to become WebSockets (default 4096).")
+    var maxHandshakes: Int?
+
+    @Option(help: "Commands that one connection may send a second, after a burst of ten times as many (default 200).")
+    var maxCommandsPerSecond: Int?
+
     @Option(help: "Subscriptions that one connection may hold (default 128).")
     var maxSubscriptions: Int?
 
@@ -114,6 +129,9 @@ struct ServeOptions: ParsableArguments {
         let numbers = [
             "port": self.port, "heartbeat-seconds": self.heartbeatSeconds, "ping-seconds": self.pingSeconds,
             "pool-size": self.poolSize,
+            "max-connections": self.maxConnections, "max-connections-per-user": self.maxConnectionsPerUser,
+            "max-connections-per-address": self.maxConnectionsPerAddress, "max-handshakes": self.maxHandshakes,
+            "max-commands-per-second": self.maxCommandsPerSecond,
             "max-subscriptions": self.maxSubscriptions, "max-message-bytes": self.maxMessageBytes,
             "start-timeout": self.startTimeout, "drain-seconds": self.drainSeconds,
             "retention-seconds": self.retentionSeconds, "retention-bytes": self.retentionBytes,
@@ -219,6 +237,8 @@ struct Settings {
         configuration.heartbeat = .seconds(try self.number("heartbeat-seconds", default: 25, in: 1...3600))
         configuration.pingInterval = .seconds(try self.number("ping-seconds", default: 25, in: 1...3600))
         configuration.poolSize = try self.number("pool-size", default: 4, in: 1...100)
+        configuration.connections = try self.connectionLimits(poolSize: configuration.poolSize)
+        configuration.commandsPerSecond = try self.number("max-commands-per-second", default: 200, in: 1...100_000)
         configuration.subscriptionsPerConnection = try self.number("max-subscriptions", default: 128, in: 1...100_000)
         configuration.messageBytes = try self.number("max-message-bytes", default: 65_536, in: 1024...(1 << 24))
         configuration.startTimeout = .seconds(try self.number("start-timeout", default: 10, in: 0...86_400))
@@ -234,6 +254,30 @@ struct Settings {
         )
         configuration.ringBytes = try self.number("ring-bytes", default: 32 << 20, in: 0...(1 << 40))
         return configuration
+    }
+
+    private func connectionLimits(poolSize: Int) throws -> ConnectionLimits {
+        var limits = ConnectionLimits()
+        // The pool, the reader's two, the keeper's, the loops', the files.
+        let files = OpenFiles.limit - poolSize - 100
+        limits.handshakes = try self.number("max-handshakes", default: 4096, in: 1...1_000_000)
+        limits.total = try self.number(
+            "max-connections",
+            default: max(1, min(50_000, files - files / 20)),
+            in: 1...10_000_000
+        )
+        guard limits.total <= files else {
+            throw Console.fail(
+                "option max-connections is \(limits.total), but this process may open \(OpenFiles.limit) files; "
+                    + "raise that limit (ulimit -n, LimitNOFILE) or lower the option to \(files) or less",
+                Exit.configuration
+            )
+        }
+        let perUser = max(1, limits.total / 4 * 3)
+        limits.perUser = try self.number("max-connections-per-user", default: perUser, in: 1...10_000_000)
+        let perAddress = try self.number("max-connections-per-address", default: 0, in: 0...10_000_000)
+        limits.perAddress = perAddress == 0 ? nil : perAddress
+        return limits
     }
 
     private func tls() throws -> CertificateFiles? {

@@ -7,13 +7,13 @@ import Testing
     private let start = NIODeadline.uptimeNanoseconds(1)
 
     @Test func aBurstIsWelcomeAndOneMoreIsNot() {
-        var budget = CommandBudget(now: self.start)
+        var budget = CommandBudget(perSecond: 200, now: self.start)
         let taken = (0..<3000).prefix { _ in budget.take(bytes: 60, now: self.start) }
         #expect(taken.count == 2000)
     }
 
     @Test func itFillsWithTimeUpToABurst() {
-        var budget = CommandBudget(now: self.start)
+        var budget = CommandBudget(perSecond: 200, now: self.start)
         while budget.take(bytes: 0, now: self.start) {}
         func taken(after time: TimeAmount) -> Int {
             var copy = budget
@@ -25,7 +25,7 @@ import Testing
     }
 
     @Test func longCommandsCountMore() {
-        var budget = CommandBudget(now: self.start)
+        var budget = CommandBudget(perSecond: 200, now: self.start)
         #expect((0..<3000).prefix { _ in budget.take(bytes: 65_535, now: self.start) }.count == 31)
     }
 }

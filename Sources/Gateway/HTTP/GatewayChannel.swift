@@ -1,3 +1,4 @@
+import Feed
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -25,6 +26,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
 
     let responder: HTTPChannelHandler.Responder
     let admission: Admission
+    let census: ConnectionCensus
     let hub: Hub
     let context: SessionContext
     /// `nil`: plain text.
@@ -36,15 +38,24 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
             if let certificate { try channel.pipeline.syncOperations.addHandler(certificate.handler) }
+            let seat = self.census.enter(channel.remoteAddress)
+            if let seat { channel.closeFuture.whenComplete { _ in self.census.leave(seat) } }
             let decision = NIOLoopBoundBox<Admission.Decision?>(nil, eventLoop: channel.eventLoop)
             let upgrader = Upgrader<Outcome>(
                 decide: { channel, head in
-                    channel.eventLoop.makeFutureWithTask { await self.admission.decide(head) }.map { verdict in
+                    if let seat, let refusal = self.census.refusal(of: seat) {
+                        decision.value = .refused(self.problem(refusal))
+                        return channel.eventLoop.makeSucceededFuture(nil)
+                    }
+                    return channel.eventLoop.makeFutureWithTask { await self.admission.decide(head) }.map { verdict in
                         decision.value = verdict
-                        switch verdict {
-                        case .accepted(let accepted): return accepted.responseHeaders
-                        case .refused: return nil
+                        guard let seat, case .accepted(let accepted) = verdict else { return nil }
+                        let user = (accepted.identity?.user).map { ByteText($0) }
+                        if let refusal = self.census.upgrade(seat, user: user) {
+                            decision.value = .refused(self.problem(refusal))
+                            return nil
                         }
+                        return accepted.responseHeaders
                     }
                 },
                 malformed: { head in
@@ -55,10 +66,10 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                 },
                 install: { channel, _ in
                     channel.eventLoop.makeCompletedFuture {
-                        guard case .accepted(let accepted) = decision.value else {
+                        guard let seat, case .accepted(let accepted) = decision.value else {
                             preconditionFailure("upgraded without a decision")
                         }
-                        try self.install(accepted, on: channel)
+                        try self.install(accepted, seat, on: channel)
                         return .webSocket
                     }
                 }
@@ -68,6 +79,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                     upgraders: [upgrader],
                     notUpgradingCompletionHandler: { channel in
                         channel.eventLoop.makeCompletedFuture {
+                            if let seat { self.census.becameHTTP(seat) }
                             let http = try self.http(channel, logger)
                             if case .refused(let problem) = decision.value { return .refused(http, problem) }
                             return .http(http)
@@ -85,7 +97,8 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
             let handlers = channel.pipeline.syncOperations
             let upgrade = try handlers.handler(type: NIOTypedHTTPServerUpgradeHandler<Outcome>.self)
             try handlers.addHandler(OtherUpgrades(), position: .before(upgrade))
-            let deadline = channel.eventLoop.scheduleTask(in: self.handshakeTimeout) { channel.close(promise: nil) }
+            let patience = seat == nil ? .zero : self.handshakeTimeout
+            let deadline = channel.eventLoop.scheduleTask(in: patience) { channel.close(promise: nil) }
             return Value(channel: channel, outcome: outcome, handshakeDeadline: deadline)
         }
     }
@@ -104,12 +117,22 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
         )
     }
 
-    private func install(_ accepted: Admission.Accepted, on channel: any Channel) throws {
+    private func problem(_ refusal: ConnectionCensus.Refusal) -> Problem {
+        self.context.metrics.refusals.increment(refusal)
+        return Problem(refusal, self.census.limits)
+    }
+
+    private func install(
+        _ accepted: Admission.Accepted,
+        _ seat: ConnectionCensus.Seat,
+        on channel: any Channel
+    ) throws {
         guard let shard = self.hub.shard(of: channel.eventLoop) else {
             preconditionFailure("a connection on an event loop that has no shard")
         }
         let session = Session(
             identity: accepted.identity,
+            seat: seat,
             context: self.context,
             shard: shard.value,
             eventLoop: channel.eventLoop

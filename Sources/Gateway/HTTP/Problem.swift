@@ -7,6 +7,8 @@ struct Problem: Error, Equatable {
     /// What kind of refusal; one of ``ErrorCode``'s names.
     let code: ErrorCode
     let detail: String
+    /// Seconds.
+    var retryAfter: Int? = nil
 
     static func badRequest(_ detail: String) -> Problem {
         Problem(status: .badRequest, code: .invalidField, detail: detail)
@@ -24,6 +26,8 @@ struct Problem: Error, Equatable {
         if self.status == .unauthorized {
             headers[.wwwAuthenticate] = "Bearer realm=\"jobfeed\", error=\"invalid_token\""
         }
+        // RFC 9110 §10.2.3
+        if let retryAfter { headers[.retryAfter] = String(retryAfter) }
         // RFC 9110 §15.5.22
         if self.status == .upgradeRequired {
             headers[.upgrade] = "websocket"

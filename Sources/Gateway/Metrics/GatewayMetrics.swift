@@ -12,6 +12,7 @@ final class GatewayMetrics: Sendable {
     let users: PrometheusGauge
     let subscriptions: PrometheusGauge
     let disconnects: LabelledCounters<Disconnect>
+    let refusals: LabelledCounters<ConnectionCensus.Refusal>
     let httpResponses: LabelledCounters<Int>
     let commandErrors: LabelledCounters<ErrorCode>
 
@@ -69,8 +70,6 @@ final class GatewayMetrics: Sendable {
     let loopLag: PrometheusHistogram
     let process: ProcessMetrics
 
-    let userTable = UserTable()
-
     init(_ r: PrometheusRegistry) {
         let latency = PrometheusHistogram.latencySeconds
         let sizes = PrometheusHistogram.sizes
@@ -85,6 +84,12 @@ final class GatewayMetrics: Sendable {
             "WebSockets closed, by close code and by who closed first.",
             keys: Disconnect.all,
             labels: \.labels
+        )
+        self.refusals = LabelledCounters(
+            r,
+            "jobfeed_connections_refused_total",
+            "WebSockets refused because of a limit, by the limit.",
+            label: "limit"
         )
         self.httpResponses = LabelledCounters(
             r,

@@ -34,6 +34,12 @@ extension Session {
             // The old token is still good until it expires.
             self.refuse(id: id, .invalidToken, error.message)
         case (.success(let identity), nil):
+            guard self.context.census.identify(self.seat, as: ByteText(identity.user)) else {
+                let problem = Problem(.user, self.context.census.limits)
+                self.context.metrics.refusals.increment(.user)
+                self.answer(MessageWriter.error(id: id, code: problem.code, message: problem.detail))
+                return self.close(.connectionLimit)
+            }
             self.identity = identity
             self.welcome()
         case (.success(let new), let old?):
@@ -55,7 +61,6 @@ extension Session {
 
     func welcome() {
         guard let identity = self.identity else { return }
-        self.context.metrics.authenticated(identity)
         self.answer(
             MessageWriter.welcome(
                 connection: self.name,

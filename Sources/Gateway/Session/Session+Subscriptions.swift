@@ -123,8 +123,9 @@ extension Session {
         let loader = SnapshotLoader(request: load.request)
         let pool = self.context.pool
         let ticket = load.ticket
+        let user = self.identity?.user ?? ""
         let loaded = self.eventLoop.makeFutureWithTask {
-            try await pool.withConnection { connection in
+            try await pool.withConnection(for: user) { connection in
                 if ticket.isAbandoned { throw CancellationError() }
                 return try loader.load(connection)
             }

@@ -13,6 +13,7 @@ final class Session: WebSocketSession {
     let shard: Shard
     let eventLoop: any EventLoop
     let name: String
+    let seat: ConnectionCensus.Seat
     var connection: WebSocketConnection?
     var identity: Identity?
     var isVerifying = false
@@ -31,13 +32,20 @@ final class Session: WebSocketSession {
     var isDraining = false
 
     /// - Parameter identity: from the upgrade request; `nil`: the first frame has to authenticate.
-    init(identity: Identity?, context: SessionContext, shard: Shard, eventLoop: any EventLoop) {
+    init(
+        identity: Identity?,
+        seat: ConnectionCensus.Seat,
+        context: SessionContext,
+        shard: Shard,
+        eventLoop: any EventLoop
+    ) {
+        self.seat = seat
         self.identity = identity
         self.context = context
         self.shard = shard
         self.eventLoop = eventLoop
         self.name = "c_" + String(UInt64.random(in: .min ... .max), radix: 36)
-        self.budget = CommandBudget(now: eventLoop.now)
+        self.budget = CommandBudget(perSecond: context.limits.commandsPerSecond, now: eventLoop.now)
         self.openedAt = eventLoop.now
         self.lastSent = eventLoop.now
     }
@@ -55,7 +63,7 @@ final class Session: WebSocketSession {
 
     func received(text: ByteBuffer) {
         guard self.budget.take(bytes: text.readableBytes, now: self.eventLoop.now) else {
-            return self.close(.rateLimited, detail: CommandBudget.rule)
+            return self.close(.rateLimited, detail: self.budget.rule)
         }
         do {
             self.handle(try Command.parse(Array(text.readableBytesView)))
@@ -92,7 +100,7 @@ final class Session: WebSocketSession {
     func closed(_ reason: CloseReason) {
         self.context.logger.debug("Disconnected", metadata: self.metadata.merging(["reason": "\(reason)"]) { $1 })
         for subscription in Array(self.subscriptions.values) { self.end(subscription) }
-        self.context.metrics.connectionClosed(self.identity, reason)
+        self.context.metrics.connectionClosed(reason)
         self.waiting.removeAll()
         self.outbox = Outbox()
         self.connection = nil

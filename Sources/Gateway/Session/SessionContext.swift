@@ -7,6 +7,7 @@ struct SessionContext: Sendable {
     struct Limits: Sendable {
         var subscriptions = 128
         var messageBytes = 65_536
+        var commandsPerSecond = 200
         /// Waiting frames of live changes; what a snapshot or a replay takes comes on top, and is sent as the socket drains.
         var queuedBytes = 1 << 20
         var errors = 100
@@ -16,6 +17,7 @@ struct SessionContext: Sendable {
 
     let node: String
     let limits: Limits
+    let census: ConnectionCensus
     let heartbeat: Duration
     let authenticator: Authenticator
     let revocations: Revocations
