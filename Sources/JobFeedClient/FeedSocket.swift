@@ -84,10 +84,10 @@ extension Disconnection {
         switch error {
         case .invalidURL, .invalidHeader:
             self = .gaveUp(JobFeedError(code: .invalidConfiguration, message: "\(error)"))
-        case .status(let code, let phrase, _, let body):
+        case .status(let code, let phrase, let retryAfter, let body):
             let problem = (try? JSONValue(parsing: body))?.objectValue
             let detail = problem?["detail"]?.stringValue ?? problem?["title"]?.stringValue ?? phrase
-            self = .refusedUpgrade(status: code, detail: detail.isEmpty ? nil : detail, retryAfter: nil)
+            self = .refusedUpgrade(status: code, detail: detail.isEmpty ? nil : detail, retryAfter: retryAfter)
         case .nameNotResolved, .refused, .unreachable, .tls, .timeout, .handshakeInvalid, .closed:
             self = .lost("\(error)")
         }

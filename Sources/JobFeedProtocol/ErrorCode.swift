@@ -42,10 +42,10 @@ public enum ErrorCode: String, Sendable, Equatable, CaseIterable {
     /// Whether the same command may succeed later without being changed.
     public var mayRetry: Bool {
         switch self {
-        case .connectionLimit, .rateLimited, .unavailable, .internalError: true
+        case .rateLimited, .unavailable, .internalError: true
         case .invalidJSON, .unknownType, .missingField, .invalidField, .unknownField, .invalidChannel, .unknownFeed,
-            .invalidFilter, .invalidColumns, .duplicateID, .unknownID, .tooManySubscriptions, .unauthenticated,
-            .invalidToken, .forbidden:
+            .invalidFilter, .invalidColumns, .duplicateID, .unknownID, .tooManySubscriptions, .connectionLimit,
+            .unauthenticated, .invalidToken, .forbidden:
             false
         }
     }

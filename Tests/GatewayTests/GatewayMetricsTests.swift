@@ -44,17 +44,10 @@ struct GatewayMetricsTests {
     func disconnects(_ reason: CloseReason, _ labels: String) {
         let metrics = GatewayMetrics(self.registry)
         metrics.connectionOpened()
-        metrics.connectionClosed(nil, reason)
+        metrics.connectionClosed(reason)
         let counted = self.lines.filter { $0.hasPrefix("jobfeed_disconnects_total") && !$0.hasSuffix(" 0") }
         #expect(counted == ["jobfeed_disconnects_total{\(labels)} 1"])
         #expect(self.lines.contains("jobfeed_connections 0"))
-    }
-
-    @Test func usersAreCountedOnce() {
-        let users = UserTable()
-        #expect([users.add("a"), users.add("a"), users.add("b")] == [1, 1, 2])
-        #expect([users.remove("a"), users.remove("a"), users.remove("b")] == [2, 1, 0])
-        #expect(users.remove("never seen") == 0)
     }
 
     @Test func onlyOneStateHolds() {

@@ -15,6 +15,8 @@ from oracle import difference
 
 QUIET = "updated_at"
 GAUGES = {"progress"}
+# Transactions whose rows are kept for whoever comes back with a cursor as old as that.
+REMEMBERED = 10_000
 
 
 class Violation(AssertionError):
@@ -100,6 +102,7 @@ class Checker:
         self.controls = []
         self.required = set()
         self.counted = collections.Counter()
+        self.kept = -1  # what happened up to here is forgotten
         self.violations = []
 
     def watch(self, tracks):
@@ -259,9 +262,15 @@ class Checker:
         person = track.person
         if track.order is None:
             since = step.order
+        elif step.kind in ("replay", "resumed"):
+            # Begins at the client's cursor, however far it had come without being told anything.
+            since = track.order
         else:
             since = max(track.order, track.safe or -1)
         since = min(since, step.order)
+        if since < self.kept:
+            self.counted["unjudged"] += 1
+            return
         changes = step.changes
         for change in changes:
             if change["op"] == "update" and change["set"].keys() <= {QUIET}:
@@ -310,7 +319,11 @@ class Checker:
                 track.safe = max(track.order, self.last_step(track.segment.node, min(end, goal.order + 1)))
         keep = min((track.safe for track in self.tracks if not track.is_broken and track.safe is not None),
                    default=goal.order)
-        self.story.forget(min(keep, goal.order))
+        oldest = min((track.order for track in self.tracks if not track.is_broken and track.order is not None),
+                     default=goal.order)
+        keep = min(keep, goal.order, max(oldest, goal.order - REMEMBERED))
+        self.kept = keep
+        self.story.forget(keep)
         past.forget_history(self.subject, goal)
         self.done = goal
         self.known = {order: snapshot for order, snapshot in self.known.items() if order > goal.order}

@@ -242,7 +242,7 @@ class Run:
             "select sum(pg_total_relation_size(oid)) from pg_class where relnamespace = 'jobfeed'::regnamespace"
             " and relname ~ '^change' and relkind in ('r', 'p')").fetchone()[0]
         return (f"checks {counted['checks']} at {counted['cursors']} cursors ({counted['controls']} controls),"
-                f" transitions {counted['transitions']}, values {counted['values']},"
+                f" transitions {counted['transitions']}, values {counted['values']}, old replays {counted['unjudged']},"
                 f" violations {len(self.checker.violations)}, resumes {sum(p.resumes for p in self.people)},"
                 f" kills {sum(node.kills for node in self.nodes)} ({sum(node.slow_starts for node in self.nodes)} slow starts),"
                 f" backends terminated {self.terminated},"

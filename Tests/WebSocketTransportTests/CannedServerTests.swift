@@ -66,6 +66,19 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ("Retry-After: 7\r\n", 7), ("Retry-After: 70000\r\n", nil), ("Retry-After: -1\r\n", nil),
+        ("Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n", nil), ("", nil),
+    ])
+    func howLongToWait(header: String, seconds: Int?) async throws {
+        let answer = "HTTP/1.1 503 Busy\r\n\(header)Content-Length: 0\r\n\r\n"
+        guard case .status(503, _, let retryAfter, _) = try await self.error(answer: answer) else {
+            Issue.record("not a status")
+            return
+        }
+        #expect(retryAfter == seconds.map { .seconds($0) })
+    }
+
     @Test func bodiesAreCut() async throws {
         let answer = "HTTP/1.1 503 Busy\r\nContent-Length: 100000\r\n\r\n" + String(repeating: "x", count: 100_000)
         guard case .status(let code, _, _, let body) = try await self.error(answer: answer) else {

@@ -112,7 +112,7 @@ import Testing
         let expected = WebSocketClientError.status(
             code: 401,
             phrase: "Unauthorized",
-            contentType: "application/problem+json",
+            retryAfter: nil,
             body: Array(TestServer.problem.utf8)
         )
         await #expect(throws: expected) { _ = try await self.connect(server, "/refused") }

@@ -145,7 +145,8 @@ final class ConnectionCensus: Sendable {
     private func refusal(of seat: Seat, user: ByteText?, _ state: State) -> Refusal? {
         if state.webSockets >= self.limits.total { return .total }
         if let user, state.users[user, default: 0] >= self.limits.perUser { return .user }
-        if let limit = self.limits.perAddress, let address = seat.address, state.addresses[address, default: 0] >= limit {
+        if let limit = self.limits.perAddress, let address = seat.address, state.addresses[address, default: 0] >= limit
+        {
             return .address
         }
         return nil

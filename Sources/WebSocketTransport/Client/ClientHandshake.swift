@@ -204,7 +204,8 @@ extension WebSocketClientError {
         self = .status(
             code: Int(head.status.code),
             phrase: head.status.reasonPhrase,
-            contentType: head.headers.first(name: "Content-Type"),
+            // RFC 9110 §10.2.3; a date instead of seconds is not looked at.
+            retryAfter: head.headers.first(name: "Retry-After").flatMap { UInt16($0) }.map { .seconds($0) },
             body: body
         )
     }

@@ -8,7 +8,7 @@ package enum WebSocketClientError: Error, Sendable, Hashable {
     case tls(host: String, detail: String)
     case timeout(host: String, port: Int, after: Duration)
     /// The server answered with something else than 101; at most 16 KiB of its body.
-    case status(code: Int, phrase: String, contentType: String?, body: [UInt8])
+    case status(code: Int, phrase: String, retryAfter: Duration?, body: [UInt8])
     case handshakeInvalid(String)
     case closed(CloseReason)
 }
