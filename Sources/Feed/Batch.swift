@@ -74,7 +74,9 @@ package struct Batch: Sendable {
     ) -> [Change] {
         guard !records.isEmpty else { return [] }
         let bothEnds = Self.learningStart(owners, records, feed)
-        return Change.derive(from: records, owners: bothEnds, moved: moved, feed: feed)
+        // Nothing moves within a span in which no owner path changed.
+        let isPathChanged = records.contains { $0.operation == .ownerPath }
+        return Change.derive(from: records, owners: bothEnds, moved: isPathChanged ? moved : [:], feed: feed)
     }
 
     private static func learningStart(

@@ -109,6 +109,7 @@ package struct Gateway {
             authenticator: authenticator,
             revocations: revocations,
             pool: pool,
+            replays: LogReplays(pool: pool),
             interest: interest,
             reader: reader,
             health: health,

@@ -36,6 +36,11 @@ package struct Result: ~Copyable {
         return try body(ResultField.bytes(self.handle, Int32(row), Int32(column)))
     }
 
+    package func withRow<T, E: Error>(_ row: Int, _ body: (borrowing RowView) throws(E) -> T) throws(E) -> T {
+        precondition(0..<self.rowCount ~= row, "row \(row) of \(self.rowCount)")
+        return try body(RowView(self.handle, row: Int32(row)))
+    }
+
     package func string(_ row: Int, _ column: Int) -> String? {
         self.withBytes(row, column) { $0.map { String(decoding: $0, as: UTF8.self) } }
     }

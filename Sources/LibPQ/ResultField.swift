@@ -14,6 +14,10 @@ enum ResultField {
         Int64(String(decoding: bytes, as: UTF8.self))
     }
 
+    static func uint64(_ bytes: UnsafeRawBufferPointer) -> UInt64? {
+        UInt64(String(decoding: bytes, as: UTF8.self))
+    }
+
     static func bool(_ bytes: UnsafeRawBufferPointer) -> Bool? {
         switch bytes.first {
         case UInt8(ascii: "t") where bytes.count == 1: true

@@ -114,6 +114,48 @@ def test_a_cursor_older_than_the_ring_is_answered_from_the_log(installed, gatewa
         settles(client, subscription, lambda: visible(connection, "alice"))
 
 
+def test_many_resume_from_the_log_at_once(installed, gateways):
+    """Each goes on from where it stood, however they share what is read of the log."""
+    gateway = gateways(installed, ring_bytes=0)
+    connection = installed.connect()
+    threads = {name: thread(connection, name) for name in ["alice", "bob"]}
+    jobs = [job(connection, threads[name]) for name in ["alice", "bob"] * 3]
+    left = []
+    for number in jobs:
+        with gateway.client(user="alice") as client:
+            left.append([
+                client.subscribe(id="all"),
+                client.subscribe(id="done", channel="jobs:success"),
+                client.subscribe(id="one", channel=f"jobs/{jobs[0]}"),
+                client.subscribe(id="late", filter="status=neq.processing"),
+                client.subscribe(id="counts", channel="jobs#counts"),
+            ])
+        work(connection, number)
+    connection.execute("update thread set author = 'alice' where id = %s", [threads["bob"]])
+    connection.execute("update job set status = 'pending' where id = %s", [jobs[1]])
+    connection.execute("delete from job where id = %s", [jobs[2]])
+    clients = [gateway.client(user="alice") for _ in left]
+    try:
+        for client, subscriptions in zip(clients, left):
+            for subscription in subscriptions:
+                client.open(subscription, subscription.cursor, wait=False)
+        for client, subscriptions in zip(clients, left):
+            for subscription, where in zip(subscriptions, [
+                    "true", "status = 'success'", f"id = {jobs[0]}", "status <> 'processing'"]):
+                settles(client, subscription, lambda: visible(connection, "alice", where=where))
+                assert subscription.answer["recovered"]
+            counts = subscriptions[-1]
+            client.wait(lambda: counts.state == "live", "the counts")
+            assert counts.answer["recovered"]
+            rows = visible(connection, "alice").values()
+            held = {status: number for status, number in counts.counts.items() if number}
+            assert held == {status: sum(row["status"] == status for row in rows) for status in held}
+            assert sum(held.values()) == len(rows)
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_a_resume_across_a_truncate(installed, gateways):
     gateway = gateways(installed)
     connection = installed.connect()

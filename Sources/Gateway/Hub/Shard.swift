@@ -48,6 +48,7 @@ final class Shard {
     /// From here on batches are kept for it.
     func open(_ subscription: Subscription) {
         self.unsettled[ObjectIdentifier(subscription)] = subscription
+        subscription.keptFrom = self.position?.cursor.snapshot
     }
 
     func close(_ subscription: Subscription) {

@@ -22,6 +22,8 @@ final class Subscription {
     var counts = StatusCounts()
     /// `subscribed` was sent.
     var isAnswered = false
+    /// Steps are kept for it from here on; `nil` before it was opened.
+    var keptFrom: Snapshot? = nil
     /// Raised by each reset: an answer to an older question is thrown away.
     private(set) var generation = 0
 

@@ -11,7 +11,7 @@ struct BatchAssembler {
     /// Compares keys as texts, after a typed comparison failed.
     let asText: Bool
 
-    func batch(_ records: [LogRecord], start: Snapshot, end: Snapshot) throws -> Batch {
+    func batch(_ records: [LogRecord], start: Snapshot, end: Snapshot, isIndexed: Bool? = nil) throws -> Batch {
         let isTruncated = records.contains { $0.operation == .truncate }
         var records = records.filter { $0.operation != .truncate }
         var owners = OwnerTable(feed: self.feed)
@@ -26,7 +26,8 @@ struct BatchAssembler {
             records: records,
             owners: owners.withoutStarts,
             moved: moved,
-            isTruncated: isTruncated
+            isTruncated: isTruncated,
+            isIndexed: isIndexed
         )
     }
 

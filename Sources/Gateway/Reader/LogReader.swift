@@ -8,6 +8,8 @@ struct LogReader {
     /// What a step needs more memory than this for is not replayed: subscriptions read their rows anew.
     static let maximumRecords = 200_000
     static let maximumReplay = 50_000
+    /// Of the log's text; as rows it takes several times as much.
+    static let maximumReplayBytes = 32 << 20
     static let maximumMoved = 100_000
 
     enum Failure: Error {
@@ -32,26 +34,33 @@ struct LogReader {
     /// the snapshot would look empty, and the horizon that says so would look as it was before.
     static let lockLog = "LOCK TABLE jobfeed.change IN ACCESS SHARE MODE"
 
+    private static let columns =
+        "c.seq, c.xid, c.feed, c.op, c.key, c.hop, (extract(epoch FROM c.at) * 1000000)::bigint, c.row, c.before"
+
     /// Two branches and a union: with `OR` or `IN (SELECT …)` the planner may read the whole log.
-    private static func sql(filter: String, limit: Int) -> String {
+    private static func span(filter: String) -> String {
         """
+        SELECT * FROM jobfeed.change WHERE xid >= pg_snapshot_xmax($1::pg_snapshot)\(filter)
+        UNION ALL
+        SELECT * FROM jobfeed.change WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot)))\(filter)
+        """
+    }
+
+    private static let readSQL = """
         SELECT pg_current_snapshot()::text,
                (SELECT coalesce(string_agg(xmin::text, ',' ORDER BY name), '') FROM jobfeed.feed) || '/'
                    || \(Revocations.stampSQL),
                (extract(epoch FROM statement_timestamp()) * 1000000)::bigint,
                (SELECT snapshot::text FROM jobfeed.horizon),
-               c.seq, c.xid, c.feed, c.op, c.key, c.hop, (extract(epoch FROM c.at) * 1000000)::bigint, c.row, c.before
-        FROM (SELECT 1) AS always LEFT JOIN (
-            SELECT * FROM jobfeed.change WHERE xid >= pg_snapshot_xmax($1::pg_snapshot)\(filter)
-            UNION ALL
-            SELECT * FROM jobfeed.change
-            WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot)))\(filter)
-        ) AS c ON true
-        ORDER BY c.seq LIMIT \(limit + 1)
+               \(Self.columns)
+        FROM (SELECT 1) AS always LEFT JOIN (\(Self.span(filter: ""))) AS c ON true
+        ORDER BY c.seq LIMIT \(Self.maximumRecords + 1)
         """
-    }
 
-    private static let readSQL = Self.sql(filter: "", limit: Self.maximumRecords)
+    private static let replaySQL = """
+        SELECT \(Self.columns) FROM (\(Self.span(filter: " AND feed = $2"))) AS c
+        ORDER BY c.seq LIMIT \(Self.maximumReplay + 1)
+        """
 
     /// What ``prepare(_:)`` sets for a session that lasts.
     private static func transactionSettings(_ connection: Connection) -> [String] {
@@ -112,36 +121,34 @@ struct LogReader {
         return horizon.map(start.includes) ?? true ? start : nil
     }
 
-    /// Reads one feed inside the caller's transaction.
-    static func replay(_ connection: Connection, since snapshot: Snapshot, feed: String) throws -> Step {
-        let sql = self.sql(filter: " AND feed = $2", limit: self.maximumReplay)
+    /// Reads one feed inside the caller's transaction; throws ``Failure/tooLarge`` when that is more than a node holds,
+    /// and the transaction is then of no use any more.
+    static func replay(_ connection: Connection, since snapshot: Snapshot, feed: String) throws -> [LogRecord] {
         try connection.execute("SET LOCAL enable_seqscan = off")
-        defer { try? connection.execute("SET LOCAL enable_seqscan = on") }
-        return try self.step(connection.query(sql, [snapshot.text, feed]), limit: self.maximumReplay)
+        var records: [LogRecord] = []
+        var bytes = 0
+        try connection.stream(self.replaySQL, [snapshot.text, feed]) { row in
+            guard let record = LogRecord(row, at: 0) else { return true }
+            bytes += row.byteCount
+            records.append(record)
+            return records.count <= self.maximumReplay && bytes <= self.maximumReplayBytes
+        }
+        guard records.count <= self.maximumReplay, bytes <= self.maximumReplayBytes else { throw Failure.tooLarge }
+        try connection.execute("SET LOCAL enable_seqscan = on")
+        return records
     }
 
-    private static func step(_ result: consuming LibPQ.Result, limit: Int) throws -> Step {
+    private static func step(_ result: borrowing LibPQ.Result, limit: Int) throws -> Step {
         guard let snapshot = result.string(0, 0).flatMap({ Snapshot(text: $0) }) else {
             throw PostgresError(kind: .server, message: "the database returned no snapshot")
         }
         var records: [String: [LogRecord]] = [:]
         if result.int64(0, 4) != nil, result.rowCount <= limit {
             for row in 0..<result.rowCount {
-                guard let operation = result.bytes(row, 7)?.first.flatMap(LogRecord.Operation.init),
-                    let feed = result.string(row, 6)
-                else { continue }
-                records[feed, default: []].append(
-                    LogRecord(
-                        seq: result.int64(row, 4) ?? 0,
-                        xid: result.string(row, 5).flatMap { UInt64($0) } ?? 0,
-                        operation: operation,
-                        key: ByteText(result.string(row, 8) ?? ""),
-                        hop: Int(result.int64(row, 9) ?? 1) - 1,
-                        at: result.int64(row, 10) ?? 0,
-                        row: result.bytes(row, 11).flatMap { Row(json: $0) },
-                        before: result.bytes(row, 12).flatMap { Row(json: $0) }
-                    )
-                )
+                result.withRow(row) { row in
+                    guard let record = LogRecord(row, at: 4), let feed = row.string(6) else { return }
+                    records[feed, default: []].append(record)
+                }
             }
         }
         return Step(
@@ -151,6 +158,23 @@ struct LogReader {
             horizon: result.string(0, 3).flatMap { Snapshot(text: $0) },
             records: records,
             isTooLarge: result.rowCount > limit
+        )
+    }
+}
+
+extension LogRecord {
+    /// - Parameter column: where ``seq`` stands and, behind it, the others.
+    fileprivate init?(_ row: borrowing RowView, at column: Int) {
+        guard let operation = row.withBytes(column + 3, { $0?.first.flatMap(Operation.init) }) else { return nil }
+        self.init(
+            seq: row.int64(column) ?? 0,
+            xid: row.uint64(column + 1) ?? 0,
+            operation: operation,
+            key: ByteText(row.string(column + 4) ?? ""),
+            hop: Int(row.int64(column + 5) ?? 1) - 1,
+            at: row.int64(column + 6) ?? 0,
+            row: row.bytes(column + 7).flatMap { Row(json: $0) },
+            before: row.bytes(column + 8).flatMap { Row(json: $0) }
         )
     }
 }

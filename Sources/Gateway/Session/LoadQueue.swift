@@ -42,7 +42,6 @@ struct LoadQueue {
                 isCounts: self.subscription.isCounts,
                 limit: self.subscription.request.limit,
                 wantsSnapshot: self.subscription.request.snapshot || self.isReset,
-                resume: self.resume,
                 isReset: self.isReset
             )
         }

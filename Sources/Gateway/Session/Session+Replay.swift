@@ -2,8 +2,32 @@ import Feed
 import JobFeedProtocol
 import NIOCore
 
-/// Resumes from memory: what the node has read lately is sent again without asking the database.
+/// Resumes: from memory what the node has read lately, without asking the database; from the log what reaches further
+/// back.
 extension Session {
+    /// One load after the other, as all of a session's; those of many sessions share what is read.
+    func replayLog(_ load: LoadQueue.Load, since: Cursor, keptFrom: Snapshot) {
+        let answer = self.eventLoop.makePromise(of: LogReplays.Answer.self)
+        self.context.replays.ask(
+            .init(
+                request: load.request,
+                since: since,
+                keptFrom: keptFrom,
+                ticket: load.ticket,
+                answer: { answer.completeWith($0) }
+            )
+        )
+        answer.futureResult.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(.loaded(let loaded)): self.finish(load, .success(loaded))
+            case .success(.unrecoverable(let reason)):
+                guard self.connection != nil, load.isCurrent else { return self.loadEnded() }
+                self.readRows(load, because: reason)
+            case .failure(let error): self.finish(load, .failure(error))
+            }
+        }
+    }
+
     /// Where the client stands, if the ring reaches back so far; otherwise the log has to be asked.
     func cursorInMemory(_ load: LoadQueue.Load) -> Cursor? {
         guard let resume = load.resume, !load.subscription.isCounts, let cursor = Cursor(encoded: resume),

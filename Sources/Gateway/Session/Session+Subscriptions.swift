@@ -118,9 +118,17 @@ extension Session {
         self.read(load)
     }
 
-    /// From the database.
+    /// From the database: from the log what the client lacks, or else the rows as they are.
     func read(_ load: LoadQueue.Load) {
-        let loader = SnapshotLoader(request: load.request)
+        if let since = load.resume.flatMap({ Cursor(encoded: $0) }), let keptFrom = load.subscription.keptFrom {
+            self.replayLog(load, since: since, keptFrom: keptFrom)
+        } else {
+            self.readRows(load, because: load.resume == nil ? "no_cursor" : "malformed_cursor")
+        }
+    }
+
+    func readRows(_ load: LoadQueue.Load, because reason: String) {
+        let loader = SnapshotLoader(request: load.request, reason: reason)
         let pool = self.context.pool
         let ticket = load.ticket
         let user = self.identity?.user ?? ""
@@ -130,11 +138,13 @@ extension Session {
                 return try loader.load(connection)
             }
         }
-        loaded.assumeIsolated().whenComplete { result in
-            self.loads.finished()
-            self.loaded(load, result)
-            self.loadNext()
-        }
+        loaded.assumeIsolated().whenComplete { result in self.finish(load, result) }
+    }
+
+    func finish(_ load: LoadQueue.Load, _ result: Swift.Result<SnapshotLoader.Loaded, any Error>) {
+        self.loads.finished()
+        self.loaded(load, result)
+        self.loadNext()
     }
 
     private func loaded(_ load: LoadQueue.Load, _ result: Swift.Result<SnapshotLoader.Loaded, any Error>) {
@@ -151,7 +161,7 @@ extension Session {
             self.deliverInBulk(loaded.frames)
             self.answer(MessageWriter.live(id: subscription.id, cursor: loaded.cursor.encoded()))
             self.shard.settle(subscription, at: loaded.cursor.snapshot)
-        case .failure(SnapshotLoader.Failure.definitionChanged):
+        case .failure(FeedTransaction.Failure.definitionChanged):
             self.context.reader.poke()
             self.retry(load)
         // Idle connections that the server has ended are found out only now; each of the pool may be one.

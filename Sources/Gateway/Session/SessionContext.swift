@@ -22,6 +22,7 @@ struct SessionContext: Sendable {
     let authenticator: Authenticator
     let revocations: Revocations
     let pool: ConnectionPool
+    let replays: LogReplays
     let interest: FilterInterest
     let reader: FeedReader
     let health: ReaderHealth

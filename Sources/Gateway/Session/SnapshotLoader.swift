@@ -3,8 +3,7 @@ import JobFeedProtocol
 import LibPQ
 import WebSocketTransport
 
-/// Reads what a subscription starts from, in one transaction of its own: a replay of the log from the client's
-/// cursor where that is proven to be whole, otherwise the rows as they are.
+/// Reads the rows that a subscription starts from, in one transaction of its own.
 struct SnapshotLoader: Sendable {
     /// Larger snapshots are cut and say so; a row alone may be larger.
     static let maximumSnapshotBytes = 16 << 20
@@ -15,7 +14,6 @@ struct SnapshotLoader: Sendable {
         let isCounts: Bool
         let limit: Int
         let wantsSnapshot: Bool
-        let resume: String?
         /// A view that is read anew after a reset: `subscribed` was said before.
         let isReset: Bool
     }
@@ -29,147 +27,31 @@ struct SnapshotLoader: Sendable {
         let isRecovered: Bool
     }
 
-    enum Failure: Error {
-        /// The feed was attached anew in the meantime.
-        case definitionChanged
-    }
-
     let request: Request
-
-    private enum Recovery {
-        case none(reason: String)
-        case changes([Feed.Change])
-    }
+    /// Why it does not go on from a cursor, as clients see it.
+    let reason: String
 
     func load(_ connection: Connection) throws -> Loaded {
-        var isComparingAsText = false
-        while true {
-            do {
-                return try self.load(connection, comparingAsText: isComparingAsText)
-            } catch TableRewrite.Failure.rewritten {
-                try connection.execute("ROLLBACK")
-            } catch let error as PostgresError where error.isDataException && !isComparingAsText {
-                // A logged key is no value of the column's type any more.
-                isComparingAsText = true
-                try connection.execute("ROLLBACK")
-            }
-        }
+        try FeedTransaction.run(self.request.view.feed, readsLog: false, on: connection, self.load)
     }
 
-    private func load(_ connection: Connection, comparingAsText asText: Bool) throws -> Loaded {
-        var opening = [LogReader.begin] + connection.settings.transactionSettings
-        opening.append("SET LOCAL search_path = pg_catalog")
-        if self.request.resume != nil { opening.append(LogReader.lockLog) }
-        try connection.execute(opening.joined(separator: "; "))
-        let loaded = try self.loadInTransaction(connection, asText: asText)
-        // A snapshot that was cut short has ended its transaction; the pool rolls that back.
-        if connection.isUsable { try connection.execute("COMMIT") }
-        return loaded
-    }
-
-    private func loadInTransaction(_ connection: Connection, asText: Bool) throws -> Loaded {
-        let feed = self.request.view.feed
-        let head = try connection.query(
-            """
-            SELECT pg_current_snapshot()::text, jobfeed.epoch(), (SELECT snapshot::text FROM jobfeed.horizon),
-                   (SELECT \(Catalog.revisionSQL) FROM jobfeed.feed f WHERE f.name = $1),
-                   (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-            """,
-            [feed.name]
-        )
-        guard let snapshot = head.string(0, 0).flatMap({ Snapshot(text: $0) }), let epoch = head.string(0, 1),
-            head.string(0, 3) == feed.revision
-        else { throw Failure.definitionChanged }
-        try TableRewrite.hold(OwnerPath.tables(of: feed, upTo: feed.hops.count), connection)
-        let cursor = Cursor(epoch: Cursor.fingerprint(ofEpoch: epoch), snapshot: snapshot)
-        let horizon = head.string(0, 2).flatMap { Snapshot(text: $0) }
-
-        let recovery = try self.recovery(connection, to: cursor, horizon: horizon, asText: asText)
+    private func load(_ transaction: FeedTransaction) throws -> Loaded {
+        let id = self.request.id
         var frames: [OutboundFrame] = []
-        var counts = StatusCounts()
-        if self.request.isCounts { counts = try self.counts(connection) }
-        switch recovery {
-        case .changes(let changes):
+        if !self.request.isReset {
             frames.append(
-                FrameEncoder.frame(MessageWriter.subscribed(id: self.request.id, recovered: true, reason: nil))
+                FrameEncoder.frame(MessageWriter.subscribed(id: id, recovered: false, reason: self.reason))
             )
-            frames += self.replayFrames(changes, cursor: cursor, at: head.int64(0, 4) ?? 0, counts: counts)
-        case .none(let reason):
-            if !self.request.isReset {
-                frames.append(
-                    FrameEncoder.frame(MessageWriter.subscribed(id: self.request.id, recovered: false, reason: reason))
-                )
-            }
-            if self.request.isCounts {
-                if self.request.wantsSnapshot { frames.append(self.countSnapshot(counts)) }
-            } else if self.request.wantsSnapshot {
-                frames += try self.rowFrames(connection)
-            }
         }
-        var isRecovered = false
-        if case .changes = recovery { isRecovered = true }
-        return Loaded(cursor: cursor, frames: frames, counts: counts, isRecovered: isRecovered)
-    }
-
-    // MARK: Resume
-
-    private func recovery(
-        _ connection: Connection,
-        to now: Cursor,
-        horizon: Snapshot?,
-        asText: Bool
-    ) throws -> Recovery {
-        guard let text = self.request.resume else { return .none(reason: "no_cursor") }
-        guard let from = Cursor(encoded: text) else { return .none(reason: "malformed_cursor") }
-        let feed = self.request.view.feed
-        if let reason = from.obstacle(now: now, horizon: horizon, feed: feed) { return .none(reason: reason) }
-        let step = try LogReader.replay(connection, since: from.snapshot, feed: feed.name)
-        guard !step.isTooLarge else { return .none(reason: "retention") }
-        let assembler = BatchAssembler(
-            connection: connection,
-            feed: feed,
-            filterColumns: self.request.view.filter.columns,
-            asText: asText
-        )
-        do {
-            let batch = try assembler.batch(
-                step.records[feed.name] ?? [],
-                start: from.snapshot,
-                end: now.snapshot
-            )
-            return batch.isTruncated ? .none(reason: "truncate") : .changes(batch.changes)
-        } catch LogReader.Failure.tooLarge {
-            return .none(reason: "retention")
-        }
-    }
-
-    private func replayFrames(
-        _ changes: [Feed.Change],
-        cursor: Cursor,
-        at now: Int64,
-        counts: StatusCounts
-    ) -> [OutboundFrame] {
-        let view = self.request.view
-        let text = cursor.encoded()
+        var counts = StatusCounts()
         if self.request.isCounts {
-            let statuses = Set(changes.flatMap { StatusCounts.differences(of: $0, in: view).map(\.status) })
-            guard !statuses.isEmpty else { return [] }
-            return [
-                FrameEncoder.counts(
-                    id: self.request.id,
-                    cursor: text,
-                    at: changes.map(\.at).max() ?? now,
-                    statuses: statuses,
-                    counts: counts
-                )
-            ]
+            counts = try Self.counts(of: self.request.view, transaction.connection)
+            if self.request.wantsSnapshot { frames.append(self.countSnapshot(counts)) }
+        } else if self.request.wantsSnapshot {
+            frames += try self.rowFrames(transaction.connection)
         }
-        let deltas = changes.compactMap { change in view.delta(for: change).map { (change: change, delta: $0) } }
-        let compacted = Replay.compacted(deltas, in: view)
-        return FrameEncoder.changes(id: self.request.id, cursor: text, deltas: compacted, view: view)
+        return Loaded(cursor: transaction.cursor, frames: frames, counts: counts, isRecovered: false)
     }
-
-    // MARK: Snapshot
 
     private func rowFrames(_ connection: Connection) throws -> [OutboundFrame] {
         let view = self.request.view
@@ -194,8 +76,13 @@ struct SnapshotLoader: Sendable {
         return FrameEncoder.snapshot(id: self.request.id, rows: rows, truncated: isTruncated, view: view)
     }
 
-    private func counts(_ connection: Connection) throws -> StatusCounts {
-        let view = self.request.view
+    private func countSnapshot(_ counts: StatusCounts) -> OutboundFrame {
+        let all = counts.counts.map { (status: $0.key.string, count: $0.value) }.sorted { $0.status < $1.status }
+        return FrameEncoder.frame(MessageWriter.snapshot(id: self.request.id, counts: all))
+    }
+
+    /// How many rows of a view have which status.
+    static func counts(of view: View, _ connection: Connection) throws -> StatusCounts {
         let query = ViewQuery.counts(of: view)
         guard query.canMatch else { return StatusCounts() }
         var counts: [ByteText: Int] = [:]
@@ -215,10 +102,5 @@ struct SnapshotLoader: Sendable {
             }
         }
         return StatusCounts(counts)
-    }
-
-    private func countSnapshot(_ counts: StatusCounts) -> OutboundFrame {
-        let all = counts.counts.map { (status: $0.key.string, count: $0.value) }.sorted { $0.status < $1.status }
-        return FrameEncoder.frame(MessageWriter.snapshot(id: self.request.id, counts: all))
     }
 }
