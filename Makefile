@@ -4,7 +4,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .PHONY: help deps deps-test build release demo test test-swift test-integration test-browser soak sabotage sanitize lint format clean
 
-SWIFT_SOURCES := Sources Tests web-demo Package.swift
+SWIFT_SOURCES := Sources Tests web-demo Package.swift Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Tests
 PYTHON := .venv/bin/python
 export JOBFEED_SERVER ?= $(CURDIR)/.build/debug/jobfeed-server
 export JOBFEED_CLI ?= $(CURDIR)/.build/debug/jobfeed
@@ -65,6 +65,22 @@ conformance-ci: ## Let Autobahn's fuzzing client loose on the WebSocket code, gr
 conformance: ## The same with all of its cases: a quarter of an hour
 	@scripts/conformance.sh '*' 517
 
+.PHONY: bench bench-build
+bench: bench-build ## Measure beside others: make bench ROWS="1 4" RUNS=3 QUICK=1 (Benchmarks/run --help)
+	@JOBFEED_SERVER="$${BENCH_SERVER:-$(CURDIR)/.build/release/jobfeed-server}" \
+		Benchmarks/.venv/bin/python Benchmarks/run $(ROWS) --runs $(or $(RUNS),3) $(if $(QUICK),--quick) $(if $(SMOKE),--smoke)
+
+.PHONY: bench-test
+bench-test: bench-build ## Test the load generator, and run each row for a second
+	swift test --package-path Benchmarks
+	@JOBFEED_SERVER="$${BENCH_SERVER:-$(CURDIR)/.build/release/jobfeed-server}" \
+		Benchmarks/.venv/bin/python Benchmarks/run --smoke --output Benchmarks/results/smoke
+
+bench-build: deps
+	@[ -n "$${BENCH_SERVER:-}" ] || { $(MAKE) release; }
+	swift build --package-path Benchmarks -c release --product jobfeed-load
+	@cd Benchmarks && ../scripts/venv.sh requirements.txt && peers/fetch.sh
+
 lint: ## Check the format of all sources, and the syntax of scripts
 	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
 	@scripts/lint.sh
@@ -73,4 +89,4 @@ format: ## Format the Swift sources
 	swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
 
 clean: ## Remove what was built
-	rm -rf .build .build-asan .build-tsan .build-sabotage .venv
+	rm -rf .build .build-asan .build-tsan .build-sabotage .venv Benchmarks/.build Benchmarks/.venv Benchmarks/.peers

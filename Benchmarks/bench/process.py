@@ -1,0 +1,62 @@
+"""Servers under measurement: started, listened to, stopped."""
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+
+class Server:
+    """A process that prints `listening on http://HOST:PORT` once it listens."""
+
+    name = ""
+    command = ()
+    environment = {}
+    # What the load generator has to be told to speak with it.
+    load_options = {}
+
+    def __init__(self):
+        self.process = None
+        self.port = 0
+
+    def __enter__(self):
+        environment = {**os.environ, **self.environment}
+        self.process = subprocess.Popen(
+            [str(part) for part in self.command], env=environment, stdout=subprocess.PIPE, text=True)
+        patience = threading.Timer(60, self.process.kill)
+        patience.start()
+        line = self.process.stdout.readline()
+        patience.cancel()
+        if not line.startswith("listening on "):
+            self.process.kill()
+            raise RuntimeError(f"{self.name} did not start: {line!r}, exit code {self.process.wait()}")
+        self.url = line.split()[-1]
+        self.port = int(self.url.rsplit(":", 1)[1])
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop(signal.SIGKILL)
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        self.process.wait(30)
+        self.process.stdout.close()
+
+    def wait_until_ready(self):
+        pass
+
+    @property
+    def pids(self):
+        return [self.process.pid]
+
+
+def program(*names):
+    """The first of these programs that there is."""
+    return next((path for path in map(shutil.which, names) if path), None)
