@@ -36,12 +36,14 @@ def account():
 class Cluster:
     """A running cluster; databases are made as copies of templates."""
 
-    # A disk that waits for nothing: what is measured here is the gateway. Rows 7 and 8 have clusters of their own.
-    SETTINGS = ("fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=256MB", "max_wal_size=4GB",
-                "autovacuum_naptime=10s")
+    # A disk that waits for nothing: what is measured is the gateway.
+    SETTINGS = {
+        "fsync": "off", "full_page_writes": "off", "max_connections": 200, "shared_buffers": "256MB",
+        "max_wal_size": "4GB", "autovacuum_naptime": "10s",
+    }
 
-    def __init__(self, directory):
-        self.directory = directory
+    def __init__(self, directory, environment):
+        self.directory, self.environment = directory, environment
         self.port = free_port()
         self.names = itertools.count(1)
         self.templates = {}
@@ -49,7 +51,8 @@ class Cluster:
     def control(self, program, *arguments):
         subprocess.run(
             [os.path.join(binaries(), program), "-D", os.path.join(self.directory, "data"), *arguments],
-            cwd=self.directory, check=True, stdout=subprocess.DEVNULL, **account())
+            cwd=self.directory, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **self.environment},
+            **account())
 
     def dsn(self, database="postgres"):
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
@@ -75,16 +78,17 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running():
+def running(preload=None, **settings):
+    """`settings` go over the usual ones; `preload` is a library that changes what the machine does."""
     directory = tempfile.mkdtemp(prefix="jobfeed-bench-")
     try:
         if os.geteuid() == 0:
             shutil.chown(directory, "postgres", "postgres")
-        cluster = Cluster(directory)
+        cluster = Cluster(directory, {"LD_PRELOAD": str(preload)} if preload else {})
         cluster.control("initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
-        settings = " ".join(f"-c {setting}" for setting in cluster.SETTINGS)
+        given = " ".join(f"-c {name}={value}" for name, value in {**cluster.SETTINGS, **settings}.items())
         cluster.control("pg_ctl", "-w", "-l", os.path.join(directory, "log"), "-o",
-                        f"-p {cluster.port} -k {directory} -c listen_addresses=127.0.0.1 {settings}", "start")
+                        f"-p {cluster.port} -k {directory} -c listen_addresses=127.0.0.1 {given}", "start")
         try:
             yield cluster
         finally:

@@ -3,6 +3,8 @@
 import contextlib
 import time
 
+import psycopg
+
 from bench import jobfeed, load, peers, writer
 from bench.context import FAN_OUT_PEERS
 from bench.results import Metric, Row
@@ -14,7 +16,6 @@ JOBS = 32
 
 def prepare(dsn):
     """Jobs that everybody watches; operators see all."""
-    import psycopg
     jobfeed.install(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("insert into thread (title, author) values ('t', 'somebody')")

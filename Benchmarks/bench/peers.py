@@ -33,15 +33,11 @@ class Floor(Peer):
 
     def __init__(self):
         super().__init__()
-        binary = HERE / ".build" / "floor"
-        source = HERE / "floor" / "floor.c"
-        if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-            subprocess.run([process.program("cc", "gcc", "clang"), "-O2", "-o", binary, source], check=True)
-        self.command = [binary, *self.options, 0]
+        self.command = [process.compiled("floor.c", "floor"), *self.options, 0]
 
     @classmethod
     def missing(cls):
-        return None if process.program("cc", "gcc", "clang") else "no C compiler"
+        return None if process.compiler() else "no C compiler"
 
 
 class JoiningFloor(Floor):

@@ -37,7 +37,7 @@ def bars(row, y):
     y += 40
     for subject, value in values:
         width = max((WIDTH - LEFT - 90) * value / largest, 1)
-        kind = "own" if subject.startswith("jobfeed") or subject.endswith("Hz") or row.number == 10 else "other"
+        kind = "own" if row.is_own(subject) else "other"
         parts += [f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(subject)}</text>',
                   f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>',
                   f'<text x="{LEFT + width + 6:.1f}" y="{y + 13}">{value:,.{metric.digits}f}</text>']

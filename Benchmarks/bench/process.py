@@ -1,6 +1,7 @@
 """Servers under measurement: started, listened to, stopped."""
 
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -60,3 +61,17 @@ class Server:
 def program(*names):
     """The first of these programs that there is."""
     return next((path for path in map(shutil.which, names) if path), None)
+
+
+def compiler():
+    return program("cc", "gcc", "clang")
+
+
+def compiled(source, target, *options):
+    """The path of what one of the C files in native/ is compiled to."""
+    here = pathlib.Path(__file__).parents[1]
+    source, target = here / "native" / source, here / ".build" / target
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        target.parent.mkdir(exist_ok=True)
+        subprocess.run([compiler(), "-O2", *options, "-o", target, source], check=True)
+    return target

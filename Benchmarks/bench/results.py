@@ -39,6 +39,10 @@ class Row:
         own, base = self.median(subject, metric), self.median(self.baseline, metric) if self.baseline else None
         return own / base if own is not None and base else None
 
+    def is_own(self, subject):
+        """Whether it is jobfeed that was measured; some rows measure nobody else."""
+        return subject.startswith("jobfeed") or not any(name.startswith("jobfeed") for name in self.figures)
+
     def json(self):
         return {
             "row": self.number, "title": self.title, "reach": self.reach, "baseline": self.baseline,

@@ -3,6 +3,8 @@
 import threading
 import time
 
+import psycopg
+
 from bench import jobfeed, load, writer
 from bench.results import Metric, Row
 
@@ -14,7 +16,6 @@ RATE = 50
 
 def prepare(dsn):
     """Twenty jobs of each client, and one job that the quiet ones watch."""
-    import psycopg
     jobfeed.install(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
         # A hundred thousand rows that nobody watches yet need not pass the triggers.
@@ -64,7 +65,7 @@ def storm(context, row, dsn):
         time.sleep(1)
         quiet = others.measure(context.seconds(8, 4))["p99_us"] / 1e3
         server.stop(9)
-        with writer.psycopg.connect(dsn, autocommit=True) as connection:
+        with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("update job set assignee = 'w' where id between 2 and %s", [CLIENTS + 1])
         again = jobfeed.Server(dsn, port=server.port)
         others.begin()

@@ -81,7 +81,8 @@ final class Driver {
         case .end:
             let figures = self.crowd.window.figures(self.servers)
             let more = [
-                ("live", Double(self.crowd.arrival.live)), ("postponed", Double(self.crowd.postponed)),
+                ("live", Double(self.crowd.arrival.live)), ("received", Double(self.crowd.received)),
+                ("postponed", Double(self.crowd.postponed)),
                 ("published", Double(self.publisher?.state.published ?? 0)),
             ]
             self.say("end", figures + more)
