@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Gateway
 import Logging
+import Tracing
 
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,7 +24,9 @@ struct Serve: AsyncParsableCommand {
         OpenFiles.raise()
         let settings = try await self.options.settings()
         let configuration = try settings.gateway()
-        try await GatewayRun(configuration, try settings.logger).run { host, port in
+        let logger = try settings.logger
+        if logger.logLevel <= .debug { InstrumentationSystem.bootstrap(LogTracer(logger: logger)) }
+        try await GatewayRun(configuration, logger).run { host, port in
             let scheme = configuration.tls == nil ? "http" : "https"
             Console.out("listening on \(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)")
         }

@@ -8,6 +8,7 @@ import pytest
 import websockets.exceptions
 import wire
 from conftest import ROOT
+from faults import must
 from prometheus_client import parser
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -155,3 +156,31 @@ def test_a_token_is_in_no_label(gateway, page):
         client.welcome()
         client.subscribe()
         assert "somebody-with-a-name" not in gateway.get("/metrics")[1]
+
+
+def test_spans_are_logged_at_level_debug(installed, gateways):
+    """Of each answer to a subscription: where it came from, how long it took, and its part on a database session."""
+    gateway = gateways(installed, log_level="debug")
+    with gateway.client("alice") as client:
+        client.subscribe("jobs:pending")
+        again = client.subscribe()
+        client.open(wire.Subscription("again", "jobs"), resume=again.cursor)
+
+    def spans():
+        found = []
+        for line in gateway.stderr.splitlines():
+            if "Span jobfeed." in line:
+                fields = dict(re.findall(r"(\S+)=(\S+)", line))
+                found.append((line.split("Span ")[1].split()[0], fields.get("jobfeed.cause"),
+                              fields.get("jobfeed.source"), fields["trace"], float(fields["milliseconds"])))
+        return found
+
+    must(lambda: len(spans()) == 5, "five spans")
+    assert [span[:3] for span in spans()] == [
+        ("jobfeed.snapshot", None, None), ("jobfeed.subscribe", "subscribe", "rows"),
+        ("jobfeed.snapshot", None, None), ("jobfeed.subscribe", "subscribe", "rows"),
+        ("jobfeed.subscribe", "resume", "ring")]
+    # A snapshot is part of its subscription, and takes no longer.
+    for inner, outer in (spans()[0:2], spans()[2:4]):
+        assert inner[3] == outer[3] and 0 < inner[4] <= outer[4]
+    assert len({span[3] for span in spans()}) == 3

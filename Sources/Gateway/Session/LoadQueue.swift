@@ -1,4 +1,5 @@
 import DequeModule
+import Feed
 import JobFeedProtocol
 import Synchronization
 
@@ -19,6 +20,7 @@ struct LoadQueue {
         let isReset: Bool
         /// How often its connection was lost.
         let losses: Int
+        let trace: LoadTrace
         private let generation: Int
 
         init(subscription: Subscription, resume: String?, isReset: Bool, losses: Int = 0) {
@@ -26,6 +28,11 @@ struct LoadQueue {
             self.resume = resume
             self.isReset = isReset
             self.losses = losses
+            self.trace = LoadTrace(
+                feed: subscription.view.feed.name,
+                channel: subscription.request.channel,
+                cause: isReset ? "reset" : resume == nil ? "subscribe" : "resume"
+            )
             self.generation = subscription.generation
         }
 

@@ -21,7 +21,10 @@ extension Session {
             switch result {
             case .success(.loaded(let loaded)): self.finish(load, .success(loaded))
             case .success(.unrecoverable(let reason)):
-                guard self.connection != nil, load.isCurrent else { return self.loadEnded() }
+                guard self.connection != nil, load.isCurrent else {
+                    load.trace.abandoned()
+                    return self.loadEnded()
+                }
                 self.readRows(load, because: reason)
             case .failure(let error): self.finish(load, .failure(error))
             }
@@ -39,10 +42,14 @@ extension Session {
     /// Lets the node read once more first: what was committed before the client came is in, as it is in a snapshot.
     func replay(_ load: LoadQueue.Load, since cursor: Cursor) {
         self.shard.afterNextRead(by: self.context.reader) {
-            guard self.connection != nil, load.isCurrent else { return self.loadEnded() }
+            guard self.connection != nil, load.isCurrent else {
+                load.trace.abandoned()
+                return self.loadEnded()
+            }
             guard let deltas = self.shard.replay(for: load.subscription.view, since: cursor),
                 let position = self.shard.position
             else { return self.read(load) }
+            load.trace.live(from: "ring")
             self.send(deltas, for: load.subscription, upTo: position.cursor, position.text)
             self.loadEnded()
         }

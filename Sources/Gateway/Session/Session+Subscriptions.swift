@@ -131,11 +131,12 @@ extension Session {
         let loader = SnapshotLoader(request: load.request, reason: reason)
         let pool = self.context.pool
         let ticket = load.ticket
+        let trace = load.trace
         let user = self.identity?.user ?? ""
         let loaded = self.eventLoop.makeFutureWithTask {
             try await pool.withConnection(for: user) { connection in
                 if ticket.isAbandoned { throw CancellationError() }
-                return try loader.load(connection)
+                return try trace.snapshot { try loader.load(connection) }
             }
         }
         loaded.assumeIsolated().whenComplete { result in self.finish(load, result) }
@@ -149,12 +150,13 @@ extension Session {
 
     private func loaded(_ load: LoadQueue.Load, _ result: Swift.Result<SnapshotLoader.Loaded, any Error>) {
         let subscription = load.subscription
-        guard self.connection != nil, load.isCurrent else { return }
+        guard self.connection != nil, load.isCurrent else { return load.trace.abandoned() }
         switch result {
         case .success(let loaded):
             if let position = self.shard.position, position.cursor.epoch != loaded.cursor.epoch {
                 return self.retry(load)
             }
+            load.trace.live(from: loaded.isRecovered ? "log" : "rows")
             if load.resume != nil { self.context.metrics.resumes.increment(loaded.isRecovered ? .log : .snapshot) }
             subscription.counts = loaded.counts
             subscription.isAnswered = true
@@ -168,6 +170,7 @@ extension Session {
         case .failure(let error as PostgresError) where error.kind == .connection && load.losses < 2:
             self.retry(load, losses: load.losses + 1)
         case .failure(let error):
+            load.trace.failed(error)
             self.context.logger.warning(
                 "Cannot read a snapshot",
                 metadata: self.metadata.merging(["error": "\(error)"]) { $1 }
@@ -181,6 +184,7 @@ extension Session {
 
     /// The node and the database do not agree yet; the reader is about to find out.
     private func retry(_ load: LoadQueue.Load, losses: Int = 0) {
+        load.trace.abandoned()
         self.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(50)) {
             guard load.isCurrent, self.connection != nil else { return }
             self.enqueueLoad(load.subscription, resume: load.resume, isReset: load.isReset, losses: losses)
