@@ -99,7 +99,7 @@ final class LogSpan: Span {
             "trace": "\(self.context[TraceID.self] ?? "")",
             "milliseconds": "\(Double(until &- min(self.since, until)) / 1e6)",
         ]
-        // swift-format-ignore: ReplaceForEachWithForLoop (it is no sequence)
+        // swift-format-ignore: ReplaceForEachWithForLoop
         ended.attributes.forEach { name, value in metadata[name] = "\(value.text)" }
         if let error = ended.error { metadata["error"] = "\(error)" }
         self.logger.debug("Span \(ended.name)", metadata: metadata)
