@@ -22,6 +22,10 @@ class Context:
         """How many sockets, or jobs."""
         return max(normal // 50, 20) if self.is_smoke else normal
 
+    def of_run(self, attempt, candidates):
+        """Those whom the figures are held against run each time; with --quick the others only once."""
+        return [peer for peer in candidates if attempt == 0 or not self.is_quick or peer.is_yardstick]
+
     def available(self, row: results.Row, candidates):
         """Those peers that can run here; the row says who cannot, and why."""
         here = []

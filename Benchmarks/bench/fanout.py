@@ -58,7 +58,7 @@ def paced(number, sockets, rate, reach):
         wanted = context.count(sockets)
         pad, size = padding(context)
         candidates = context.available(row, FAN_OUT_PEERS)
-        seconds = context.seconds(8, 4)
+        seconds = context.seconds(8, 3)
         for attempt in range(context.runs):
             context.say(f"row {number}, run {attempt + 1} of {context.runs}")
             with context.cluster.database(prepare) as dsn, jobfeed.Server(dsn) as server:
@@ -66,7 +66,7 @@ def paced(number, sockets, rate, reach):
                     crowd.open(wanted)
                     with writer.Writer(dsn, UPDATE, lambda n: (pad, [1 + n % JOBS]), rate=rate):
                         record(row, server.name, crowd, seconds)
-            for peer in candidates:
+            for peer in context.of_run(attempt, candidates):
                 with context.forgiving(row, peer.name), peer() as server, \
                         load.Load(server, wanted, publish_bytes=size) as crowd:
                     crowd.open(wanted)
@@ -123,7 +123,7 @@ def saturated(context):
                 with writer.Writer(dsn, UPDATE, lambda n: (pad, ids), 0, crowd.credits, COMMITS_IN_FLIGHT):
                     record(row, server.name, crowd, seconds)
                     crowd.process.stdin.close()
-            for peer in candidates:
+            for peer in context.of_run(attempt, candidates):
                 with context.forgiving(row, peer.name), peer() as server, \
                         load.Load(server, sockets, publish_bytes=size) as crowd:
                     crowd.open(sockets)

@@ -110,7 +110,7 @@ def fastest(context):
                Metric("cpu", "µs CPU per delivery"), Metric("missing", "changes not delivered 2 s later", 0)],
               baseline=HandRolled.name, reach="more than hand-rolled, p99 ≤ 25 ms, no growing backlog")
     row.note(ABSENT)
-    seconds = max(context.seconds(60, 12), 4)
+    seconds = max(context.seconds(60, 9), 4)
     for attempt in range(context.runs):
         context.say(f"row 5, run {attempt + 1} of {context.runs}")
         for kind, template, options in SUBJECTS:

@@ -19,6 +19,7 @@ LIBRARIES = {"LD_LIBRARY_PATH": f"{UNPACKED}/usr/lib/x86_64-linux-gnu:{UNPACKED}
 
 class Peer(process.Server):
     load_options = {"path": "/sub", "publish_path": "/pub"}
+    is_yardstick = False
 
     @classmethod
     def missing(cls):
@@ -29,6 +30,7 @@ class Floor(Peer):
     """Our own C program that does nothing but send."""
 
     name = "floor"
+    is_yardstick = True
     options = ()
 
     def __init__(self):
@@ -49,6 +51,7 @@ class JoiningFloor(Floor):
 
 class UWebSockets(Peer):
     name = "uWebSockets"
+    is_yardstick = True
     command = (sys.executable, HERE / "peers" / "uwebsockets.py")
     environment = LIBRARIES
 

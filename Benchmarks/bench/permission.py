@@ -26,7 +26,7 @@ def run(context):
               baseline="1,000 subscriptions", reach="≤ 1.15 × from 1,000 to 50,000")
     row.note("each socket is a user of its own; heartbeats and pings are an hour apart, so that only the change costs")
     row.note("Supabase Realtime is not measured (containers only); its checks grow with the subscriptions")
-    seconds = context.seconds(8, 4)
+    seconds = context.seconds(8, 3)
     # The subscribing takes longest.
     joins, windows = (1, context.runs) if context.is_quick else (context.runs, 1)
     for attempt in range(joins):

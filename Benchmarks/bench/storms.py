@@ -56,14 +56,14 @@ def storm(context, row, dsn):
             writer.Writer(dsn, update, lambda _: (0,), rate=RATE):
         others.open(QUIET)
         others.measure(1)
-        quiet = others.measure(context.seconds(8, 4))["p99_us"] / 1e3
+        quiet = others.measure(context.seconds(8, 3))["p99_us"] / 1e3
         others.begin()
         seconds = crowd.open(clients)
         during = others.end()["p99_us"] / 1e3
         row.add("join", seconds=seconds, quiet=quiet, during=during, times=during / quiet)
 
         time.sleep(1)
-        quiet = others.measure(context.seconds(8, 4))["p99_us"] / 1e3
+        quiet = others.measure(context.seconds(8, 3))["p99_us"] / 1e3
         server.stop(9)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("update job set assignee = 'w' where id between 2 and %s", [CLIENTS + 1])

@@ -28,6 +28,7 @@ final class Crowd {
     private(set) var received = 0
     private var credits = 0
     private(set) var postponed = 0
+    private(set) var lostConnections = 0
     private(set) var failure: String? = nil
     var window = Window()
 
@@ -124,7 +125,10 @@ final class Crowd {
 
     private func lost(_ index: Int) {
         let phase = self.connections[index].phase
-        if phase == .live || phase == .joining { self.window.closed += 1 }
+        if phase == .live || phase == .joining {
+            self.window.closed += 1
+            self.lostConnections += 1
+        }
         if phase == .connecting { self.isServerThere = false }
         if self.options.reconnect, self.arrival.isSaid { self.arrival.isSaid = false }
         // A server that is not there is asked often; one that closes what it took is given time.

@@ -82,7 +82,7 @@ final class Driver {
             let figures = self.crowd.window.figures(self.servers)
             let more = [
                 ("live", Double(self.crowd.arrival.live)), ("received", Double(self.crowd.received)),
-                ("postponed", Double(self.crowd.postponed)),
+                ("lost", Double(self.crowd.lostConnections)), ("postponed", Double(self.crowd.postponed)),
                 ("published", Double(self.publisher?.state.published ?? 0)),
             ]
             self.say("end", figures + more)
