@@ -40,7 +40,9 @@ package struct FilterParser: Sendable {
         // By scalars: a sign with an accent after it is one `Character`, and the accent may begin a value.
         let scalars = text.unicodeScalars
         guard let equals = scalars.firstIndex(of: "=") else {
-            throw FilterError(message: "\"\(text)\" is no condition; write column=operator.value, e.g. path=eq./send")
+            throw FilterError(
+                message: "\"\(text.brief)\" is no condition; write column=operator.value, e.g. path=eq./send"
+            )
         }
         var column = String(text[..<equals])
         var member: String? = nil
@@ -48,20 +50,20 @@ package struct FilterParser: Sendable {
             member = String(column[arrow.upperBound...])
             column = String(column[..<arrow.lowerBound])
             guard let name = member, !name.isEmpty, Self.range(of: "->", in: name) == nil else {
-                throw FilterError(message: "\"\(text)\": write column->>key=operator.value with one key")
+                throw FilterError(message: "\"\(text.brief)\": write column->>key=operator.value with one key")
             }
         } else if Self.range(of: "->", in: column) != nil {
-            throw FilterError(message: "\"\(text)\": only ->> into a JSON column is supported")
+            throw FilterError(message: "\"\(text.brief)\": only ->> into a JSON column is supported")
         }
         guard self.visible.contains(column), let definition = self.feed.column(column) else {
             throw FilterError(
-                message: "\(self.feed.table) has no column \"\(column)\""
+                message: "\(self.feed.table) has no column \"\(column.brief)\""
                     + Spelling.suggestion(for: column, among: self.visible.sorted())
             )
         }
         if let member, definition.type != .json {
             throw FilterError(
-                message: "column \"\(column)\" is \(definition.typeName), not json; it has no key \"\(member)\""
+                message: "column \"\(column)\" is \(definition.typeName), not json; it has no key \"\(member.brief)\""
             )
         }
         guard !self.feed.quiet.contains(column) else {
@@ -77,7 +79,8 @@ package struct FilterParser: Sendable {
         }
         guard let dot = rest.unicodeScalars.firstIndex(of: ".") else {
             throw FilterError(
-                message: "\"\(text)\" has no operator; write \(column)=eq.\(rest), operators are \(Self.operatorList)"
+                message:
+                    "\"\(text.brief)\" has no operator; write \(column)=eq.\(rest.brief), operators are \(Self.operatorList)"
             )
         }
         let name = String(rest[..<dot])
@@ -145,11 +148,13 @@ package struct FilterParser: Sendable {
                 return .isNull
             default: break
             }
-            throw FilterError(message: "is.\(value): write is.null, or is.true, is.false, is.unknown for booleans")
+            throw FilterError(
+                message: "is.\(value.brief): write is.null, or is.true, is.false, is.unknown for booleans"
+            )
         default: break
         }
         throw FilterError(
-            message: "unknown operator \"\(name)\"" + Self.hint(for: name, among: Self.operators)
+            message: "unknown operator \"\(name.brief)\"" + Self.hint(for: name, among: Self.operators)
                 + " Operators are \(Self.operatorList), each after an optional \"not.\""
         )
     }
@@ -164,12 +169,14 @@ package struct FilterParser: Sendable {
         guard ScalarValue(literal: literal, type: type) == nil else { return }
         if case .enumeration(let labels) = type {
             throw FilterError(
-                message: "\"\(literal)\" is no value of \(column.typeName)"
+                message: "\"\(literal.brief)\" is no value of \(column.typeName)"
                     + Self.hint(for: literal, among: labels)
                     + " Values are \(labels.joined(separator: ", "))"
             )
         }
-        throw FilterError(message: "\"\(literal)\" is no \(column.typeName), which column \"\(column.name)\" holds")
+        throw FilterError(
+            message: "\"\(literal.brief)\" is no \(column.typeName), which column \"\(column.name)\" holds"
+        )
     }
 
     /// Ends the sentence, with a suggestion if there is one.
@@ -181,7 +188,9 @@ package struct FilterParser: Sendable {
     /// `(a,b,"c,d")`; inside quotes `\` takes the next character literally.
     private static func list(_ text: String) throws(FilterError) -> [String] {
         guard text.hasPrefix("("), text.hasSuffix(")"), text.count >= 2 else {
-            throw FilterError(message: "in.\(text): write the values in parentheses, e.g. in.(pending,processing)")
+            throw FilterError(
+                message: "in.\(text.brief): write the values in parentheses, e.g. in.(pending,processing)"
+            )
         }
         var items: [String] = []
         for part in Self.split(String(text.dropFirst().dropLast()), at: ",") {
@@ -205,7 +214,7 @@ package struct FilterParser: Sendable {
                 }
             }
             guard isClosed else {
-                throw FilterError(message: "in.\(text): a quoted value does not end")
+                throw FilterError(message: "in.\(text.brief): a quoted value does not end")
             }
             items.append(item)
         }
@@ -254,4 +263,13 @@ package struct FilterParser: Sendable {
     }
 
     private static let operatorList = operators.joined(separator: ", ")
+}
+
+extension StringProtocol {
+    /// Shortened, so that a peer cannot make answers grow.
+    fileprivate var brief: String {
+        let scalars = self.unicodeScalars
+        guard scalars.count > 60 else { return String(self) }
+        return String(String.UnicodeScalarView(scalars.prefix(60))) + "…"
+    }
 }
