@@ -166,6 +166,15 @@ import Testing
         #expect(machine.nextDeadline == nil)
     }
 
+    @Test("A disconnect that takes its time, as TLS does with a silent peer, is asked for once")
+    func disconnectingHasNoDeadline() {
+        let machine = self.machine()
+        _ = machine.closeRequested(1001, "", now: self.start)
+        #expect(machine.tick(now: self.at(5)) == "disconnect")
+        #expect(machine.nextDeadline == nil)
+        #expect(machine.tick(now: self.at(6)) == "none")
+    }
+
     @Test func ourCloseComesAfterTheQueue() {
         let machine = self.machine()
         machine.writabilityChanged(to: false, now: self.start)

@@ -33,7 +33,8 @@ struct ConnectionStateMachine: ~Copyable {
     }
 
     private struct Closing {
-        var deadline: NIODeadline
+        /// `nil` once it has passed: what disconnecting takes from there on (TLS waits for its peer) is not ours.
+        var deadline: NIODeadline?
     }
 
     /// What follows a written Close frame.
@@ -320,9 +321,12 @@ struct ConnectionStateMachine: ~Copyable {
             open.pongDeadline = open.pongDeadline ?? now + TimeAmount(self.configuration.pongTimeout)
             return .sendPing
         case .closing(let closing):
-            let isOver = closing.deadline <= now
-            self.state = .closing(closing)
-            return isOver ? .disconnect : .none
+            guard let deadline = closing.deadline, deadline <= now else {
+                self.state = .closing(closing)
+                return .none
+            }
+            self.state = .closing(Closing(deadline: nil))
+            return .disconnect
         case .closed:
             return .none
         }
