@@ -3,10 +3,13 @@
 import json
 import os
 import pathlib
+import select
 import subprocess
 import tempfile
 import time
 
+# Seconds that the slowest joining may take.
+PATIENCE = 240
 BINARY = pathlib.Path(__file__).parents[1] / ".build" / "release" / "jobfeed-load"
 
 
@@ -38,10 +41,13 @@ class Load:
             self.credits, self.credits_in = os.pipe()
             self.command += ["--credit-descriptor", self.credits_in, "--credit-every", credits_every]
 
+        self.command = list(map(str, self.command))
+        self.heard = b""
+
     def __enter__(self):
         passed = [self.credits_in] if self.credits is not None else []
         self.process = subprocess.Popen(
-            list(map(str, self.command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=passed)
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=passed)
         for descriptor in passed:
             os.close(descriptor)
         return self
@@ -61,17 +67,27 @@ class Load:
             os.close(self.credits)
 
     def say(self, command):
-        self.process.stdin.write(command + "\n")
+        self.process.stdin.write(command.encode() + b"\n")
         self.process.stdin.flush()
 
     def hear(self, event):
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the load generator ended with {self.process.wait()}")
-        said = json.loads(line)
-        if said.pop("event") != event:
-            raise RuntimeError(f"the load generator said {line!r} instead of {event!r}")
-        return said
+        """The next event of this kind; a crowd that was thrown out and came back says "ready" unasked."""
+        while True:
+            said = json.loads(self.line())
+            if said.pop("event") == event:
+                return said
+
+    def line(self):
+        deadline = time.monotonic() + PATIENCE
+        while b"\n" not in self.heard:
+            if not select.select([self.process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
+                raise RuntimeError(f"the load generator has nothing to say for {PATIENCE} s: {' '.join(self.command)}")
+            chunk = os.read(self.process.stdout.fileno(), 65536)
+            if not chunk:
+                raise RuntimeError(f"the load generator ended with {self.process.wait()}")
+            self.heard += chunk
+        line, _, self.heard = self.heard.partition(b"\n")
+        return line
 
     def ask(self, connections):
         self.say(f"open {connections}")

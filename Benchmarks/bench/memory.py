@@ -54,14 +54,15 @@ def record(row, name, crowd, sockets):
 
 
 def tls(row, dsn, sockets):
-    """Clients here are plain blocking sockets: they only have to be there."""
+    """Clients here are plain blocking sockets: they only have to be there, and answer no ping."""
     with tempfile.TemporaryDirectory(prefix="jobfeed-bench-tls-") as directory:
         certificate, key = f"{directory}/certificate.pem", f"{directory}/key.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
                         "-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2",
                         "-keyout", key, "-out", certificate], check=True, capture_output=True)
         trust = ssl.create_default_context(cafile=certificate)
-        with jobfeed.Server(dsn, tls_cert=certificate, tls_key=key) as server, contextlib.ExitStack() as stack:
+        with jobfeed.Server(dsn, tls_cert=certificate, tls_key=key, ping_seconds=3600) as server, \
+                contextlib.ExitStack() as stack:
             crowd = stack.enter_context(load.Load(server, 1))
             before = crowd.measure(0.5)
             crowd.begin()

@@ -59,7 +59,10 @@ def storm(context, row, dsn):
         quiet = others.measure(context.seconds(8, 3))["p99_us"] / 1e3
         others.begin()
         seconds = crowd.open(clients)
-        during = others.end()["p99_us"] / 1e3
+        seen = others.end()
+        during = seen["p99_us"] / 1e3
+        if seen["closed"]:
+            row.note(f"join: {seen['closed']:.0f} of the others were closed and came back")
         row.add("join", seconds=seconds, quiet=quiet, during=during, times=during / quiet)
 
         time.sleep(1)
