@@ -66,15 +66,15 @@ conformance: ## The same with all of its cases: a quarter of an hour
 	@scripts/conformance.sh '*' 517
 
 .PHONY: bench bench-build
-bench: bench-build ## Measure beside others: make bench ROWS="1 4" RUNS=3 QUICK=1 (Benchmarks/run --help)
-	@JOBFEED_SERVER="$${BENCH_SERVER:-$(CURDIR)/.build/release/jobfeed-server}" \
-		Benchmarks/.venv/bin/python Benchmarks/run $(ROWS) --runs $(or $(RUNS),3) $(if $(QUICK),--quick) $(if $(SMOKE),--smoke)
+BENCH = JOBFEED_SERVER="$${BENCH_SERVER:-$(CURDIR)/.build/release/jobfeed-server}" Benchmarks/.venv/bin/python Benchmarks/run
+bench: bench-build ## Measure beside others: make bench ROWS="1 4" RUNS=3 QUICK=1 KEEP=1 DOCUMENT=1 (Benchmarks/run --help)
+	@$(BENCH) $(ROWS) --runs $(or $(RUNS),3) $(if $(QUICK),--quick) $(if $(KEEP),--keep) \
+		$(if $(DOCUMENT),--document docs/benchmarks.md)
 
 .PHONY: bench-test
 bench-test: bench-build ## Test the load generator, and run each row for a second
 	swift test --package-path Benchmarks
-	@JOBFEED_SERVER="$${BENCH_SERVER:-$(CURDIR)/.build/release/jobfeed-server}" \
-		Benchmarks/.venv/bin/python Benchmarks/run --smoke --output Benchmarks/results/smoke
+	@$(BENCH) --smoke --output Benchmarks/results/smoke
 
 bench-build: deps
 	@[ -n "$${BENCH_SERVER:-}" ] || { $(MAKE) release; }

@@ -24,7 +24,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
-            swiftSettings: settings
+            swiftSettings: settings + [.unsafeFlags(["-enforce-exclusivity=unchecked"])]
         ),
         .testTarget(
             name: "LoadTests",

@@ -5,26 +5,46 @@ import pathlib
 import statistics
 
 from bench import plot
+from bench.results import Row
 
 
-def write(directory, machine, command, rows):
+def earlier(directory, measured):
+    """The rows of an earlier run, without those that were measured now."""
+    file = pathlib.Path(directory) / "results.json"
+    if not file.exists():
+        return []
+    rows = [Row.from_json(said) for said in json.loads(file.read_text())["rows"]]
+    return [row for row in rows if row.number not in measured]
+
+
+def write(directory, machine, rows):
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "results.json").write_text(
-        json.dumps({"machine": machine, "command": command, "rows": [row.json() for row in rows]}, indent=2) + "\n")
-    (directory / "results.md").write_text(markdown(machine, command, rows))
+        json.dumps({"machine": machine, "rows": [row.json() for row in rows]}, indent=2) + "\n")
+    (directory / "results.md").write_text(markdown(machine, rows))
     (directory / "results.svg").write_text(plot.svg(rows))
+
+
+def document(page, machine, rows):
+    """Replaces what stands under "Results" in a page, and the plot beside it."""
+    page = pathlib.Path(page)
+    head, heading, _ = page.read_text().partition("## Results\n")
+    if not heading:
+        raise SystemExit(f"{page} has no line \"## Results\"")
+    plotted = page.with_suffix(".svg")
+    plotted.write_text(plot.svg(rows))
+    page.write_text(f"{head}{heading}\n{markdown(machine, rows)}\n![The first figure of each row]({plotted.name})\n")
 
 
 def number(value, digits):
     return f"{value:,.{digits}f}"
 
 
-def markdown(machine, command, rows):
-    lines = [f"`{command}`, {machine['date']}, commit {machine['commit']}: {machine['cores']} cores ({machine['cpu']}),"
-             f" {machine['memory']}, Linux {machine['kernel']}, PostgreSQL {machine['postgres']}, {machine['swift']},"
-             f" Python {machine['python']}; load before: {machine['load_before']}.", "",
-             "Medians, in brackets the lowest and the highest run.", ""]
+def markdown(machine, rows):
+    lines = [f"{machine['cores']} cores ({machine['cpu']}), {machine['memory']}, Linux {machine['kernel']},"
+             f" PostgreSQL {machine['postgres']}, {machine['swift']}, Python {machine['python']}."
+             " Medians, in brackets the lowest and the highest run.", ""]
     for row in rows:
         lines += [*table(row), ""]
     return "\n".join(lines)
@@ -46,9 +66,8 @@ def table(row):
             ratio = row.ratio(subject)
             cells.append("" if ratio is None else f"{ratio:.2f}")
         lines.append(f"| {subject} | " + " | ".join(cells) + " |")
-    if row.notes:
-        lines += ["", *(f"* {note}" for note in row.notes)]
-    return lines
+    notes = [*row.notes, *([row.taken] if row.taken else [])]
+    return lines + ["", *(f"* {note}" for note in notes)]
 
 
 def cell(values, digits):

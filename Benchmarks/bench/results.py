@@ -19,6 +19,7 @@ class Row:
         self.baseline, self.reach = baseline, reach
         self.figures = {}
         self.notes = []
+        self.taken = ""
 
     def add(self, subject, **figures):
         runs = self.figures.setdefault(subject, {})
@@ -43,10 +44,19 @@ class Row:
         """Whether it is jobfeed that was measured; some rows measure nobody else."""
         return subject.startswith("jobfeed") or not any(name.startswith("jobfeed") for name in self.figures)
 
+    @classmethod
+    def from_json(cls, said):
+        row = cls(said["row"], said["title"], [Metric(**metric) for metric in said["metrics"]], said["baseline"],
+                  said["reach"])
+        row.notes, row.taken = said["notes"], said["taken"]
+        row.figures = {subject: {name: values["runs"] for name, values in runs.items()}
+                       for subject, runs in said["figures"].items()}
+        return row
+
     def json(self):
         return {
             "row": self.number, "title": self.title, "reach": self.reach, "baseline": self.baseline,
-            "notes": self.notes,
+            "notes": self.notes, "taken": self.taken,
             "metrics": [dataclasses.asdict(metric) for metric in self.metrics],
             "figures": {
                 subject: {name: {"median": statistics.median(values), "runs": values} for name, values in runs.items()}

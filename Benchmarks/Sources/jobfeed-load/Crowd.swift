@@ -12,6 +12,10 @@ final class Crowd {
     }
 
     private let options: Options
+    // What each frame asks; reading an option takes longer than reading a frame.
+    private let lives: Int
+    private let keepsCursors: Bool
+    private let credit: (descriptor: Int32, every: Int)?
     private let tokens: [String]
     private let poller: Poller
     private let ready: [UInt8]
@@ -34,6 +38,9 @@ final class Crowd {
 
     init(_ options: Options, tokens: [String], poller: Poller) {
         self.options = options
+        self.lives = options.lives
+        self.keepsCursors = options.reconnect
+        self.credit = options.creditDescriptor < 0 ? nil : (options.creditDescriptor, options.creditEvery)
         self.tokens = tokens
         self.poller = poller
         self.ready = Array(options.ready.utf8)
@@ -247,7 +254,7 @@ final class Crowd {
         self.window.frames += 1
         if self.connections[index].phase == .joining {
             self.connections[index].joined += Frames.count(self.ready, in: payload)
-            if self.connections[index].joined >= self.options.lives { self.isLive(index) }
+            if self.connections[index].joined >= self.lives { self.isLive(index) }
         } else {
             Stamps.forEach(in: payload) { stamp in
                 self.window.delivered(after: now > stamp ? now - stamp : 0)
@@ -255,17 +262,17 @@ final class Crowd {
             }
             self.giveCredit()
         }
-        if self.options.reconnect, let cursor = Frames.cursor(in: payload) {
+        if self.keepsCursors, let cursor = Frames.cursor(in: payload) {
             self.connections[index].cursor = Array(cursor)
         }
     }
 
     private func giveCredit() {
-        guard self.options.creditDescriptor >= 0 else { return }
-        while self.received >= (self.credits + 1) * self.options.creditEvery * max(self.arrival.live, 1) {
+        guard let credit else { return }
+        while self.received >= (self.credits + 1) * credit.every * max(self.arrival.live, 1) {
             self.credits += 1
             var byte: UInt8 = 0x2E
-            write(self.options.creditDescriptor, &byte, 1)
+            write(credit.descriptor, &byte, 1)
         }
     }
 }
