@@ -12,6 +12,8 @@ import subprocess
 import time
 import urllib.request
 
+import psycopg
+
 from bench import process
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -27,6 +29,21 @@ def install(dsn):
     """The schema and the reference tables, feed "jobs"."""
     subprocess.run([SERVER, "install", "--reference-tables"], env={**os.environ, "DATABASE_URL": dsn},
                    stdout=subprocess.DEVNULL, check=True)
+
+
+ATTACH = """select jobfeed.attach('jobs', 'public.job', status => 'status', owner => 'assigned_to.author',
+    hidden => '{errors}', quiet => '{updated_at}', gauges => '{progress}')"""
+
+
+def install_with(dsn, *statements):
+    """The same with rows that were there before, so that the log is empty."""
+    install(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("select jobfeed.detach('jobs')")
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(ATTACH)
+        connection.execute("vacuum analyze")
 
 
 def token(user, access="account"):

@@ -16,17 +16,14 @@ RATE = 50
 
 def prepare(dsn):
     """Twenty jobs of each client, and one job that the quiet ones watch."""
-    jobfeed.install(dsn)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        # A hundred thousand rows that nobody watches yet need not pass the triggers.
-        connection.execute("set session_replication_role = replica")
-        connection.execute("insert into thread (title, author) values ('t', 'quiet')")
-        connection.execute("insert into job (assigned_to, path) values (1, '/x')")
-        connection.execute("insert into thread (title, author)"
-                           " select 't', 'user' || n from generate_series(0, %s - 1) n", [CLIENTS])
-        connection.execute("insert into job (assigned_to, path, progress) select 2 + n %% %s, '/x', '{\"percent\": 40}'"
-                           " from generate_series(0, %s - 1) n", [CLIENTS, CLIENTS * JOBS_EACH])
-        connection.execute("vacuum analyze")
+    jobfeed.install_with(
+        dsn,
+        "insert into thread (title, author) values ('t', 'quiet')",
+        "insert into job (assigned_to, path) values (1, '/x')",
+        f"insert into thread (title, author) select 't', 'user' || n from generate_series(0, {CLIENTS} - 1) n",
+        f"""insert into job (assigned_to, path, progress) select 2 + n % {CLIENTS}, '/x', '{{"percent": 40}}'
+            from generate_series(0, {CLIENTS * JOBS_EACH} - 1) n""",
+    )
 
 
 def run(context):
