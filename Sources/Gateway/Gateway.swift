@@ -6,6 +6,7 @@ package import Logging
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
+import WebSocketTransport
 
 /// The composition root: the only place that knows how reader, hub, sessions and HTTP belong together.
 package struct Gateway {
@@ -141,6 +142,9 @@ package struct Gateway {
             origins: configuration.origins,
             isSecure: certificate != nil
         )
+        let deflate = configuration.compressionThreshold.map { threshold in
+            PerMessageDeflate(thresholdBytes: threshold, observe: metrics.deflated)
+        }
         let application = Application(
             responder: routes.router().buildResponder(),
             server: HTTPServerBuilder { responder in
@@ -151,7 +155,8 @@ package struct Gateway {
                     hub: hub,
                     context: context,
                     certificate: certificate,
-                    pingInterval: configuration.pingInterval
+                    pingInterval: configuration.pingInterval,
+                    deflate: deflate
                 )
             },
             configuration: .init(

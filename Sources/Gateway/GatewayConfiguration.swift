@@ -23,6 +23,8 @@ package struct GatewayConfiguration: Sendable {
     package var subscriptionsPerConnection = 128
     package var commandsPerSecond = 200
     package var messageBytes = 65_536
+    /// Messages of so many bytes are compressed for clients that offer it; `nil`: none is.
+    package var compressionThreshold: Int? = 1024
     package var eventLoops: Int
     /// How long clients may take to leave after SIGTERM.
     package var drain: Duration = .seconds(10)

@@ -92,6 +92,12 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "Bytes that one message of a client may have (default 65536).")
     var maxMessageBytes: Int?
 
+    @Option(help: "on or off: compress messages for clients that offer permessage-deflate (default on).")
+    var compression: String?
+
+    @Option(help: "Bytes from which a message is compressed (default 1024).")
+    var compressionThreshold: Int?
+
     @Option(help: "Seconds of silence after which a database session that owes an answer is given up (default 30).")
     var databaseResponseSeconds: Int?
 
@@ -125,6 +131,7 @@ struct ServeOptions: ParsableArguments {
             "jwt-account-values": self.jwtAccountValues, "jwt-operator-values": self.jwtOperatorValues,
             "jwt-issuer": self.jwtIssuer, "jwt-audience": self.jwtAudience, "allowed-origins": self.allowedOrigins,
             "tls-cert": self.tlsCert, "tls-key": self.tlsKey, "log-level": self.logLevel,
+            "compression": self.compression,
         ]
         let numbers = [
             "port": self.port, "heartbeat-seconds": self.heartbeatSeconds, "ping-seconds": self.pingSeconds,
@@ -133,6 +140,7 @@ struct ServeOptions: ParsableArguments {
             "max-connections-per-address": self.maxConnectionsPerAddress, "max-handshakes": self.maxHandshakes,
             "max-commands-per-second": self.maxCommandsPerSecond,
             "max-subscriptions": self.maxSubscriptions, "max-message-bytes": self.maxMessageBytes,
+            "compression-threshold": self.compressionThreshold,
             "start-timeout": self.startTimeout, "drain-seconds": self.drainSeconds,
             "retention-seconds": self.retentionSeconds, "retention-bytes": self.retentionBytes,
             "retention-grace-seconds": self.retentionGraceSeconds, "ring-bytes": self.ringBytes,
@@ -193,6 +201,17 @@ struct Settings {
         return value
     }
 
+    func isOn(_ key: String, default fallback: Bool) throws -> Bool {
+        // YAML reads on and off as it likes: as texts, or as true and false.
+        if let value = self.reader.bool(forKey: ConfigKey([key])) { return value }
+        switch self.text(key) {
+        case nil: return fallback
+        case "on": return true
+        case "off": return false
+        case let text?: throw Console.fail("option \(key) is \"\(text)\"; it has to be on or off", Exit.configuration)
+        }
+    }
+
     func file(_ key: String) throws -> String? {
         guard let path = self.text(key) else { return nil }
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
@@ -241,6 +260,8 @@ struct Settings {
         configuration.commandsPerSecond = try self.number("max-commands-per-second", default: 200, in: 1...100_000)
         configuration.subscriptionsPerConnection = try self.number("max-subscriptions", default: 128, in: 1...100_000)
         configuration.messageBytes = try self.number("max-message-bytes", default: 65_536, in: 1024...(1 << 24))
+        let threshold = try self.number("compression-threshold", default: 1024, in: 64...(1 << 24))
+        configuration.compressionThreshold = try self.isOn("compression", default: true) ? threshold : nil
         configuration.startTimeout = .seconds(try self.number("start-timeout", default: 10, in: 0...86_400))
         configuration.drain = .seconds(try self.number("drain-seconds", default: 10, in: 0...3600))
         configuration.retention.age = .seconds(

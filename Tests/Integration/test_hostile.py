@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+import zlib
 
 import pytest
 import wire
@@ -116,10 +117,12 @@ def connect(house, timeout=wire.PATIENCE, receive_buffer=None):
     return raw
 
 
-def upgrade(house, user=None, access="account", receive_buffer=None):
+def upgrade(house, user=None, access="account", receive_buffer=None, deflate=False):
     """A connection that has become a WebSocket; without a user it is not authenticated."""
     raw = connect(house, receive_buffer=receive_buffer)
     bearer = f"Authorization: Bearer {wire.token(user, access)}\r\n" if user else ""
+    if deflate:
+        bearer += "Sec-WebSocket-Extensions: permessage-deflate\r\n"
     raw.sendall((
         "GET /v1/feed HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n{bearer}\r\n").encode())
@@ -411,6 +414,77 @@ def test_frames(house, authenticated):
         with hostile(house, house.user() if authenticated else None) as (raw, reader):
             send(raw, data)
             assert reader.ended() == wanted, f"{name}: {reader.code} {reader.reason}"
+
+
+def deflated(data):
+    """As permessage-deflate sends it; the longest data in a moment and a few kilobytes."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    parts = [compressor.compress(data[at:at + (1 << 20)]) for at in range(0, len(data), 1 << 20)]
+    return (b"".join(parts) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def empty_blocks():
+    """64 KB of blocks that hold nothing but the tables of their codes, of 90 bits each."""
+    order = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1]
+    fields = [(0, 1), (2, 2), (0, 5), (0, 5), (14, 4), *((symbol in (18, 1), 3) for symbol in order),
+              # 256 literals that do not occur, one that ends the block, one distance; and that end.
+              (1, 1), (138 - 11, 7), (1, 1), (118 - 11, 7), (0, 3)]
+    block, length = 0, 0
+    for value, width in fields:
+        block |= value << length
+        length += width
+    eight = sum(block << length * index for index in range(8)).to_bytes(length, "little")
+    return eight * 720 + b"\0"
+
+
+PING_COMMAND = b'{"type":"ping","id":"x"}'
+COMPRESSED_FRAMES = [
+    ("no deflate", frame(TEXT, PING_COMMAND, rsv=4), 1007),
+    ("cut off", frame(TEXT, deflated(PING_COMMAND)[:-4], rsv=4), 1007),
+    ("no UTF-8", frame(TEXT, deflated(b'{"type":"ping","id":"\xff"}'), rsv=4), 1007),
+    ("refers to the message before", frame(TEXT, b"\xf2\x00\x11\x00\x00", rsv=4), 1007),
+    ("no JSON", frame(TEXT, deflated(b"{"), rsv=4), 4500),
+    ("empty", frame(TEXT, b"\0", rsv=4), 4500),
+    ("binary", frame(BINARY, deflated(b"{}"), rsv=4), 4500),
+    ("RSV1 of a ping", frame(PING, deflated(b"a"), rsv=4), 1002),
+    ("RSV1 of a close", frame(CLOSE, deflated(b"\3\xe8"), rsv=4), 1002),
+    ("RSV1 of a continuation", frame(TEXT, PING_COMMAND, fin=False) + frame(0, b"", rsv=4), 1002),
+    ("RSV1 and RSV2", frame(TEXT, deflated(PING_COMMAND), rsv=6), 1002),
+    ("a byte too much", frame(TEXT, deflated(b" " * 65_537), rsv=4), 1009),
+    ("much for nothing", frame(TEXT, empty_blocks(), rsv=4), 1009),
+    ("much for nothing, as last blocks", frame(TEXT, b"\3\0" * 32_000, rsv=4), 1009),
+    ("arrays in 10,000 arrays", frame(TEXT, deflated(b"[" * 10_000 + b"]" * 10_000), rsv=4), 4500),
+]
+
+
+@pytest.mark.parametrize("authenticated", [True, False])
+def test_compressed_frames(house, authenticated):
+    assert zlib.decompressobj(-15).decompress(empty_blocks() + b"\0\0\xff\xff") == b""
+    for name, data, wanted in COMPRESSED_FRAMES:
+        with hostile(house, house.user() if authenticated else None, deflate=True) as (raw, reader):
+            send(raw, data)
+            assert reader.ended() == wanted, f"{name}: {reader.code} {reader.reason}"
+    # What is allowed: in pieces, with a ping between, and to the byte.
+    with hostile(house, house.user(), deflate=True) as (raw, reader):
+        data = deflated(PING_COMMAND)
+        raw.sendall(frame(TEXT, data[:5], fin=False, rsv=4) + frame(PING) + frame(0, data[5:]))
+        raw.sendall(frame(TEXT, deflated(PING_COMMAND[:-1] + b" " * (65_536 - len(PING_COMMAND)) + b"}"), rsv=4))
+        wait(lambda: len(reader.messages("pong")) == 2, "two pongs")
+
+
+def test_bombs(house, bystander):
+    """Each stands for 64 MB; forty at once would be 2.5 GB."""
+    bomb = deflated(b"a" * (64 << 20))
+    assert len(bomb) < 65_536
+    in_one = frame(TEXT, bomb, rsv=4)
+    in_pieces = frame(TEXT, bomb[:1000], fin=False, rsv=4) + b"".join(
+        frame(0, bomb[at:at + 1000], fin=at + 1000 >= len(bomb)) for at in range(1000, len(bomb), 1000))
+    with contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(hostile(house, house.user(), deflate=True)) for _ in range(40)]
+        for number, (raw, _) in enumerate(peers):
+            send(raw, in_pieces if number % 2 else in_one)
+        bystander.is_served()
+        assert {reader.ended() for _, reader in peers} == {1009}
 
 
 def test_a_message_of_the_allowed_size_in_single_bytes(house):

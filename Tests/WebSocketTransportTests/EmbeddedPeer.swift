@@ -83,14 +83,21 @@ final class EmbeddedPeer {
         var frames: [String] = []
         while let bytes = try self.channel.readOutbound(as: ByteBuffer.self) {
             var bytes = bytes
-            let opcode = (bytes.readInteger(as: UInt8.self) ?? 0) & 0x0F
-            _ = bytes.readInteger(as: UInt8.self)
-            switch opcode {
+            let first = bytes.readInteger(as: UInt8.self) ?? 0
+            switch bytes.readInteger(as: UInt8.self) {
+            case 126: bytes.moveReaderIndex(forwardBy: 2)
+            case 127: bytes.moveReaderIndex(forwardBy: 8)
+            default: break
+            }
+            switch first & 0x0F {
+            case 1 where first & 0x40 != 0:
+                let text = try DeflateCodec.current.inflate(bytes, limit: 1 << 20)
+                frames.append("deflated text \(String(buffer: text))")
             case 1: frames.append("text \(String(buffer: bytes))")
             case 8: frames.append("close \(bytes.readInteger(as: UInt16.self) ?? 0)")
             case 9: frames.append("ping")
             case 10: frames.append("pong \(String(buffer: bytes))")
-            default: frames.append("opcode \(opcode)")
+            default: frames.append("opcode \(first & 0x0F)")
             }
         }
         return frames

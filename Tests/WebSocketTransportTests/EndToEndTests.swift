@@ -2,6 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOWebSocket
+import Synchronization
 import Testing
 
 @testable import WebSocketTransport
@@ -43,6 +44,29 @@ import Testing
         var closed = server.closed.makeAsyncIterator()
         #expect(await closed.next() == CloseReason(initiator: .peer, code: 4999, reason: "done"))
         await #expect(throws: WebSocketClientError.self) { try await socket.send(text: "late") }
+        try await server.stop()
+    }
+
+    @Test(arguments: [true, false], [true, false])
+    func compressionIsAgreedOn(byServer: Bool, byClient: Bool) async throws {
+        let counts = Mutex<[Int]>([])
+        let server = try await TestServer {
+            $0.maxMessageBytes = 1 << 20
+            $0.deflate =
+                byServer
+                ? PerMessageDeflate(thresholdBytes: 100) { plain, _ in counts.withLock { $0.append(plain) } } : nil
+        }
+        let socket = try await self.connect(server, "/echo") {
+            $0.deflate = byClient ? PerMessageDeflate(thresholdBytes: 100) : nil
+        }
+        var messages = socket.messages.makeAsyncIterator()
+        for length in [0, 99, 100, 65_536, 500_000] {
+            let text = String(repeating: "é", count: length / 2) + String(repeating: "x", count: length % 2)
+            try await socket.send(text: text)
+            #expect(await messages.next()?.text == text)
+        }
+        #expect(counts.withLock { $0 } == (byServer && byClient ? [102, 65_546, 500_010] : []))
+        await socket.close()
         try await server.stop()
     }
 

@@ -5,8 +5,13 @@ import Testing
 @testable import WebSocketTransport
 
 @Suite struct MessageAssemblerTests {
-    private func assemble(_ frames: [WebSocketFrame], isServer: Bool = true, limit: Int = 16) -> [String] {
-        var assembler = MessageAssembler(isServer: isServer, maxMessageBytes: limit)
+    static func assemble(
+        _ frames: [WebSocketFrame],
+        isServer: Bool = true,
+        limit: Int = 16,
+        inflates: Bool = false
+    ) -> [String] {
+        var assembler = MessageAssembler(isServer: isServer, maxMessageBytes: limit, inflates: inflates)
         var seen: [String] = []
         for frame in frames {
             do {
@@ -106,25 +111,25 @@ import Testing
 
     @Test(arguments: Self.wellFormed + Self.violations)
     func serverSide(_ testCase: Case) {
-        #expect(self.assemble(testCase.frames) == testCase.expected)
+        #expect(Self.assemble(testCase.frames) == testCase.expected)
     }
 
     @Test func clientRefusesMaskedFrames() {
-        #expect(self.assemble([.masked(.text, "a")], isServer: false) == ["1002"])
+        #expect(Self.assemble([.masked(.text, "a")], isServer: false) == ["1002"])
         let plain = WebSocketFrame(fin: true, opcode: .text, data: ByteBuffer(string: "a"))
-        #expect(self.assemble([plain], isServer: false) == ["text a"])
+        #expect(Self.assemble([plain], isServer: false) == ["text a"])
     }
 
     @Test(arguments: Array(3...7) + Array(11...15))
     func unknownOpcodes(_ opcode: UInt8) throws {
         let opcode = try #require(WebSocketOpcode(encodedWebSocketOpcode: opcode))
-        #expect(self.assemble([.masked(opcode, "")]) == ["1002"])
+        #expect(Self.assemble([.masked(opcode, "")]) == ["1002"])
     }
 
     @Test func closeCodes() {
         let allowed: Set<UInt16> = Set(Array(1000...1003) + Array(1007...1014) + Array(3000...4999))
         for code in UInt16.min...UInt16.max {
-            let seen = self.assemble([.masked(.connectionClose, bytes: [UInt8(code >> 8), UInt8(code & 0xFF)])])
+            let seen = Self.assemble([.masked(.connectionClose, bytes: [UInt8(code >> 8), UInt8(code & 0xFF)])])
             #expect(seen == (allowed.contains(code) ? ["close \(code) "] : ["1002"]))
         }
     }

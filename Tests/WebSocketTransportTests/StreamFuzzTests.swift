@@ -23,10 +23,18 @@ import Testing
         let fin: UInt8 = random.chance(opcode > 7 ? 97 : 70) ? 0x80 : 0
         let reserved: UInt8 = random.chance(2) ? random.pick([0x40, 0x20, 0x10]) : 0
         let mask: UInt8 = random.chance(98) ? 0x80 : 0
+        var isDeflated: UInt8 = 0
+        if opcode < 3, fin != 0, random.chance(30),
+            let deflated = DeflateCodec.current.deflate(ByteBuffer(bytes: payload), windowBits: 15)
+        {
+            payload = Array(deflated.readableBytesView)
+            if random.chance(5) { payload = random.mutated(payload) }
+            isDeflated = 0x40
+        }
         var length = UInt64(payload.count)
         // A length that no payload follows.
         if random.chance(1) { length = random.pick([1 << 63, .max, 1 << 32, 65_536, 601]) }
-        var bytes: [UInt8] = [fin | reserved | opcode]
+        var bytes: [UInt8] = [fin | reserved | isDeflated | opcode]
         switch length {
         case ..<126 where random.chance(97): bytes.append(mask | UInt8(length))
         case ..<65_536: bytes += [mask | 126, UInt8(length >> 8), UInt8(truncatingIfNeeded: length)]
@@ -64,6 +72,7 @@ import Testing
         let peer = try EmbeddedPeer {
             $0.maxMessageBytes = Self.messageLimit
             $0.maxQueuedBytes = Self.queueLimit
+            $0.deflate = PerMessageDeflate(thresholdBytes: 64)
         }
         peer.session.onText = { connection, text in connection.send(.text(text)) }
         return peer
@@ -89,7 +98,7 @@ import Testing
             let inPieces = try Self.outcome(Self.pieces(bytes, &random))
             if whole.contains(where: { $0.hasPrefix("close ") }) { closed += 1 }
             guard whole == inPieces else { throw Fuzz.Mistake("\(whole)\nin pieces \(inPieces)\nbytes \(bytes)") }
-            guard whole.allSatisfy({ $0.utf8.count <= Self.messageLimit + 5 }) else {
+            guard whole.allSatisfy({ $0.utf8.count <= Self.messageLimit + 14 }) else {
                 throw Fuzz.Mistake("longer than allowed")
             }
         }

@@ -40,6 +40,7 @@ final class TestServer: Sendable {
         closed: @escaping @Sendable (CloseReason) -> Void
     ) throws {
         let upgrader = Upgrader<Void>(
+            deflate: configuration.deflate,
             decide: { channel, head in
                 let paths = ["/echo", "/flood", "/close", "/unoffered"]
                 guard paths.contains(head.uri) else { return channel.eventLoop.makeSucceededFuture(nil) }
@@ -51,9 +52,11 @@ final class TestServer: Sendable {
                 }
                 return channel.eventLoop.makeSucceededFuture(headers)
             },
-            install: { channel, head in
+            install: { channel, head, deflate in
                 channel.eventLoop.makeCompletedFuture {
                     let session = TestSession(path: head.uri, closed: closed)
+                    var configuration = configuration
+                    configuration.deflate = deflate
                     try WebSocketConnection(
                         configuration: configuration,
                         session: session,

@@ -32,6 +32,8 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
     /// `nil`: plain text.
     let certificate: ServerCertificate?
     let pingInterval: Duration
+    /// `nil`: messages are not compressed.
+    let deflate: PerMessageDeflate?
     let handshakeTimeout: TimeAmount = .seconds(10)
     let idleTimeout: Duration = .seconds(60)
 
@@ -42,6 +44,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
             if let seat { channel.closeFuture.whenComplete { _ in self.census.leave(seat) } }
             let decision = NIOLoopBoundBox<Admission.Decision?>(nil, eventLoop: channel.eventLoop)
             let upgrader = Upgrader<Outcome>(
+                deflate: self.deflate,
                 decide: { channel, head in
                     if let seat, let refusal = self.census.refusal(of: seat) {
                         decision.value = .refused(self.problem(refusal))
@@ -58,18 +61,21 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                         return accepted.responseHeaders
                     }
                 },
-                malformed: { head in
-                    let problem =
-                        head.headers["sec-websocket-version"] == ["13"]
-                        ? Problem.badRequest("send one Sec-WebSocket-Key") : Problem.upgradeRequired
+                malformed: { _, fault in
+                    let problem: Problem =
+                        switch fault {
+                        case .version: .upgradeRequired
+                        case .key: .badRequest("send one Sec-WebSocket-Key")
+                        case .extensions: .badRequest("Sec-WebSocket-Extensions is malformed (RFC 6455, section 9.1)")
+                        }
                     decision.value = .refused(problem)
                 },
-                install: { channel, _ in
+                install: { channel, _, deflate in
                     channel.eventLoop.makeCompletedFuture {
                         guard let seat, case .accepted(let accepted) = decision.value else {
                             preconditionFailure("upgraded without a decision")
                         }
-                        try self.install(accepted, seat, on: channel)
+                        try self.install(accepted, seat, deflate, on: channel)
                         return .webSocket
                     }
                 }
@@ -125,6 +131,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
     private func install(
         _ accepted: Admission.Accepted,
         _ seat: ConnectionCensus.Seat,
+        _ deflate: PerMessageDeflate?,
         on channel: any Channel
     ) throws {
         guard let shard = self.hub.shard(of: channel.eventLoop) else {
@@ -141,6 +148,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
         configuration.maxMessageBytes = self.context.limits.messageBytes
         // The session's outbox hands over little at once and has the bound; a single frame may be of any size.
         configuration.maxQueuedBytes = .max
+        configuration.deflate = deflate
         configuration.pingInterval = self.pingInterval
         configuration.pongTimeout = min(configuration.pongTimeout, self.pingInterval)
         let connection = WebSocketConnection(

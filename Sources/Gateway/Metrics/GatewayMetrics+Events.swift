@@ -23,6 +23,12 @@ extension GatewayMetrics {
         }
     }
 
+    @Sendable
+    func deflated(_ plainBytes: Int, _ sentBytes: Int) {
+        self.deflatePlainBytes.increment(by: plainBytes)
+        self.deflateSentBytes.increment(by: sentBytes)
+    }
+
     func httpResponse(status: Int) {
         self.httpResponses.increment(HTTPStatusLabel.of(status))
     }

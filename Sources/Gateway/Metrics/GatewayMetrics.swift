@@ -39,6 +39,9 @@ final class GatewayMetrics: Sendable {
     /// `changes` and `counts` frames handed to connections.
     let deliveries: PrometheusCounter
     let sentBytes: PrometheusCounter
+    /// Of frames that left compressed: their size before and after.
+    let deflatePlainBytes: PrometheusCounter
+    let deflateSentBytes: PrometheusCounter
     /// From `change.at` to the flush; once for each receiver (`record(_:times:)`).
     let commitToSocket: PrometheusHistogram
     let enters: LabelledCounters<View.EnterReason>
@@ -129,6 +132,14 @@ final class GatewayMetrics: Sendable {
 
         self.deliveries = r.counter("jobfeed_deliveries_total", "Frames of live changes handed to connections.")
         self.sentBytes = r.counter("jobfeed_sent_bytes_total", "Bytes of frames handed to connections.")
+        self.deflatePlainBytes = r.counter(
+            "jobfeed_deflate_plain_bytes_total",
+            "Bytes that compressed frames had before compression, once for each receiver."
+        )
+        self.deflateSentBytes = r.counter(
+            "jobfeed_deflate_sent_bytes_total",
+            "Bytes that compressed frames had after compression, once for each receiver."
+        )
         self.commitToSocket = r.histogram(
             "jobfeed_commit_to_socket_seconds",
             "From a change in the database to the socket, once for each receiver.",

@@ -12,7 +12,7 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
 
     private enum State {
         case waiting
-        case accepted(subprotocol: String?)
+        case accepted(Accepted)
         case refused(HTTPResponseHead, body: [UInt8])
         /// The HTTP handlers are leaving; frames that came along with the answer wait, because the decoder also looks at
         /// writes and traps on one that is no HTTP.
@@ -20,15 +20,21 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
         case finished
     }
 
+    private struct Accepted {
+        let subprotocol: String?
+        let deflate: PerMessageDeflate?
+    }
+
     private let endpoint: Endpoint
     private let head: HTTPRequestHead
     private let subprotocols: [String]
+    private let deflate: PerMessageDeflate?
     private let timeout: Duration
     /// Used for its key only: it knows the SHA-1 that RFC 6455 section 4.1 asks for.
     private let key: NIOWebSocketClientUpgrader
     private let promise: EventLoopPromise<String?>
     /// Takes the HTTP handlers out of the pipeline and then puts those of the WebSocket in.
-    private let upgrade: (ChannelHandlerContext) -> EventLoopFuture<Void>.Isolated
+    private let upgrade: (ChannelHandlerContext, PerMessageDeflate?) -> EventLoopFuture<Void>.Isolated
     private var state = State.waiting
     private var hasSentRequest = false
     private var deadline: Scheduled<Void>?
@@ -37,12 +43,14 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
         endpoint: Endpoint,
         headers: [(String, String)],
         subprotocols: [String],
+        deflate: PerMessageDeflate?,
         timeout: Duration,
         promise: EventLoopPromise<String?>,
-        upgrade: @escaping (ChannelHandlerContext) -> EventLoopFuture<Void>.Isolated
+        upgrade: @escaping (ChannelHandlerContext, PerMessageDeflate?) -> EventLoopFuture<Void>.Isolated
     ) {
         self.endpoint = endpoint
         self.subprotocols = subprotocols
+        self.deflate = deflate
         self.timeout = timeout
         self.promise = promise
         self.upgrade = upgrade
@@ -51,6 +59,9 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
         self.key.addCustom(upgradeRequestHeaders: &fields)
         if !subprotocols.isEmpty {
             fields.add(name: "Sec-WebSocket-Protocol", value: subprotocols.joined(separator: ", "))
+        }
+        if deflate != nil {
+            fields.add(name: "Sec-WebSocket-Extensions", value: PerMessageDeflate.offer)
         }
         fields.add(contentsOf: headers)
         self.head = HTTPRequestHead(version: .http1_1, method: .GET, uri: endpoint.target, headers: fields)
@@ -96,17 +107,17 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
                 return
             }
             do throws(WebSocketClientError) {
-                self.state = .accepted(subprotocol: try self.check(head))
+                self.state = .accepted(try self.check(head))
             } catch {
                 self.finish(error)
                 context.close(promise: nil)
             }
-        case .accepted(let subprotocol):
+        case .accepted(let accepted):
             guard case .end = self.unwrapInboundIn(data) else {
                 return
             }
             self.state = .upgrading([])
-            self.startFrames(subprotocol, context)
+            self.startFrames(accepted, context)
         case .refused(let head, var body):
             switch self.unwrapInboundIn(data) {
             case .head:
@@ -152,8 +163,8 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
         context.close(promise: nil)
     }
 
-    private func startFrames(_ subprotocol: String?, _ context: ChannelHandlerContext) {
-        self.upgrade(context).whenComplete { result in
+    private func startFrames(_ accepted: Accepted, _ context: ChannelHandlerContext) {
+        self.upgrade(context, accepted.deflate).whenComplete { result in
             guard case .success = result, case .upgrading(let early) = self.state else {
                 self.finish(.handshakeInvalid("the connection ended right after the answer"))
                 context.close(promise: nil)
@@ -161,7 +172,7 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
             }
             self.state = .finished
             self.deadline?.cancel()
-            self.promise.succeed(subprotocol)
+            self.promise.succeed(accepted.subprotocol)
             for data in early {
                 context.fireChannelRead(data)
             }
@@ -170,15 +181,12 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    private func check(_ head: HTTPResponseHead) throws(WebSocketClientError) -> String? {
+    private func check(_ head: HTTPResponseHead) throws(WebSocketClientError) -> Accepted {
         guard head.headers[canonicalForm: "upgrade"].contains(where: { $0.lowercased() == "websocket" }) else {
             throw .handshakeInvalid("its 101 response does not say \"Upgrade: websocket\"")
         }
         guard self.key.shouldAllowUpgrade(upgradeResponse: head) else {
             throw .handshakeInvalid("its Sec-WebSocket-Accept does not match our key")
-        }
-        guard head.headers["Sec-WebSocket-Extensions"].isEmpty else {
-            throw .handshakeInvalid("it uses an extension that was not offered")
         }
         let selected = head.headers["Sec-WebSocket-Protocol"]
         guard selected.count <= 1, selected.allSatisfy(self.subprotocols.contains) else {
@@ -186,7 +194,22 @@ final class ClientHandshake: ChannelInboundHandler, RemovableChannelHandler {
                 "it selected the subprotocol \"\(selected.joined(separator: ", "))\", not one of ours"
             )
         }
-        return selected.first
+        return Accepted(subprotocol: selected.first, deflate: try self.agreement(head))
+    }
+
+    private func agreement(_ head: HTTPResponseHead) throws(WebSocketClientError) -> PerMessageDeflate? {
+        let fields = head.headers["Sec-WebSocket-Extensions"]
+        guard let deflate else {
+            guard fields.isEmpty else {
+                throw .handshakeInvalid("it uses an extension that was not offered")
+            }
+            return nil
+        }
+        do {
+            return try deflate.accepted(by: fields)
+        } catch {
+            throw .handshakeInvalid(error.detail)
+        }
     }
 
     private func finish(_ error: WebSocketClientError) {

@@ -24,12 +24,6 @@ struct ClientPipeline {
         )
         session.source = messages.source
         let sequence = ClientMessages(base: messages.sequence)
-        let connection = WebSocketConnection(
-            configuration: self.configuration.connection,
-            session: session,
-            isServer: false,
-            eventLoop: eventLoop
-        )
 
         let encoder = HTTPRequestEncoder()
         let decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes))
@@ -38,9 +32,18 @@ struct ClientPipeline {
             endpoint: endpoint,
             headers: headers,
             subprotocols: subprotocols,
+            deflate: self.configuration.deflate,
             timeout: timeout,
             promise: promise
-        ) { context in
+        ) { context, deflate in
+            var configuration = self.configuration.connection
+            configuration.deflate = deflate
+            let connection = WebSocketConnection(
+                configuration: configuration,
+                session: session,
+                isServer: false,
+                eventLoop: eventLoop
+            )
             let pipeline = context.pipeline.syncOperations
             return pipeline.removeHandler(encoder).and(pipeline.removeHandler(decoder)).assumeIsolated().flatMapThrowing
             {

@@ -60,13 +60,13 @@ final class ClientSession: WebSocketSession {
     }
 
     /// Completes when the socket has taken what was sent before, or fails with ``WebSocketClientError/closed(_:)``.
-    func send(_ frame: OutboundFrame, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+    func send(_ text: ByteBuffer, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
         guard let connection = self.connection, connection.isOpen else {
             return eventLoop.makeFailedFuture(
                 WebSocketClientError.closed(self.outcome.closeReason.withLock { $0 } ?? .connectionLost)
             )
         }
-        connection.send(frame)
+        connection.send(text: text)
         connection.flush()
         guard connection.isCongested else {
             return eventLoop.makeSucceededVoidFuture()

@@ -33,10 +33,10 @@ package final class ClientWebSocket: Sendable {
 
     /// Returns when the socket took the message, so that a sender is as slow as its connection.
     package func send(text: String) async throws(WebSocketClientError) {
-        let frame = OutboundFrame.encode(.text, ByteBuffer(string: text), maskingKey: .random())
+        let message = ByteBuffer(string: text)
         let (session, eventLoop) = (self.session, self.channel.eventLoop)
         do {
-            try await eventLoop.flatSubmit { session.value.send(frame, on: eventLoop) }.get()
+            try await eventLoop.flatSubmit { session.value.send(message, on: eventLoop) }.get()
         } catch {
             throw error as? WebSocketClientError ?? .closed(self.closeReason ?? .connectionLost)
         }

@@ -8,6 +8,8 @@ import NIOWebSocket
 package struct WebSocketClient {
     package struct Configuration: Sendable {
         package var connection = WebSocketConnection.Configuration()
+        /// Offered to the server; `nil` offers no compression.
+        package var deflate: PerMessageDeflate? = PerMessageDeflate()
         /// A PEM file with authorities to trust beside those of the system.
         package var additionalCAFile: String?
         /// Reading pauses while so many messages wait for their consumer.

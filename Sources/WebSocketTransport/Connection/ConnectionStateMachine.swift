@@ -93,7 +93,8 @@ struct ConnectionStateMachine: ~Copyable {
         let assembler = MessageAssembler(
             isServer: isServer,
             maxMessageBytes: configuration.maxMessageBytes,
-            keepsBinary: configuration.keepsBinary
+            keepsBinary: configuration.keepsBinary,
+            inflates: configuration.deflate != nil
         )
         var open = Open(assembler: assembler)
         open.pingDeadline = configuration.pingInterval.map { now + TimeAmount($0) }

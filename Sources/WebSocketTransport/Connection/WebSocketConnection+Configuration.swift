@@ -5,6 +5,8 @@ extension WebSocketConnection {
         package var maxMessageBytes = 65_536
         /// Whether binary messages are kept; otherwise only that there was one is told.
         package var keepsBinary = false
+        /// What the handshake agreed on; the limit above holds for a message as it comes and as it is decompressed.
+        package var deflate: PerMessageDeflate?
         /// Frames waiting for a socket that takes no more, beyond the high water mark below.
         package var maxQueuedBytes = 1 << 20
         /// How long a socket may take no more before it is closed with `slowConsumer`.

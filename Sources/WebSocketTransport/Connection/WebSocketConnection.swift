@@ -48,11 +48,24 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
         }
         self.callDepth += 1
         defer { self.callDepth -= 1 }
+        let frame = self.configuration.deflate.map(frame.deflated) ?? frame
         switch self.machine.send(frame, now: self.eventLoop.now) {
         case .write(let frame): self.write(frame, context)
         case .queued, .drop: break
         case .close(let close): self.run(close, context)
         }
+    }
+
+    /// The same with a message of this connection alone, which a client masks.
+    func send(text: ByteBuffer) {
+        guard !self.isServer else {
+            return self.send(.text(text))
+        }
+        var deflated: ByteBuffer?
+        if let deflate = self.configuration.deflate, text.readableBytes >= deflate.thresholdBytes {
+            deflated = DeflateCodec.current.deflate(text, windowBits: deflate.windowBits)
+        }
+        self.send(.encode(.text, deflated ?? text, maskingKey: .random(), isDeflated: deflated != nil))
     }
 
     package func flush() {

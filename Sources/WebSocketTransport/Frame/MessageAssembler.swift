@@ -1,7 +1,8 @@
 import NIOCore
 import NIOWebSocket
 
-/// Joins frames into messages and refuses what RFC 6455 sections 5 and 8.1 forbid.
+/// Joins frames into messages, decompresses them and refuses what RFC 6455 sections 5 and 8.1 and RFC 7692 section 6
+/// forbid.
 struct MessageAssembler {
     enum Event {
         case incomplete
@@ -24,23 +25,30 @@ struct MessageAssembler {
     private let isServer: Bool
     private let maxMessageBytes: Int
     private let keepsBinary: Bool
+    /// Whether permessage-deflate was agreed on.
+    private let inflates: Bool
     private var message = Message.none
+    private var isDeflated = false
     /// Of the message so far; beside the enumeration, whose payload would be copied for each fragment.
     private var bytes = 0
     private var payload = ByteBuffer()
 
-    init(isServer: Bool, maxMessageBytes: Int, keepsBinary: Bool = false) {
+    init(isServer: Bool, maxMessageBytes: Int, keepsBinary: Bool = false, inflates: Bool = false) {
         self.isServer = isServer
         self.maxMessageBytes = maxMessageBytes
         self.keepsBinary = keepsBinary
+        self.inflates = inflates
     }
 
     mutating func frameReceived(_ frame: WebSocketFrame) throws(ProtocolViolation) -> Event {
         guard (frame.maskKey != nil) == self.isServer else {
             throw self.isServer ? .unmaskedClientFrame : .maskedServerFrame
         }
-        guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
+        guard !frame.rsv2, !frame.rsv3, !frame.rsv1 || self.inflates else {
             throw .reservedBits
+        }
+        guard !frame.rsv1 || frame.opcode == .text || frame.opcode == .binary else {
+            throw .misplacedRSV1
         }
         switch frame.opcode {
         case .connectionClose, .ping, .pong:
@@ -77,6 +85,7 @@ struct MessageAssembler {
         }
         let isText = frame.opcode == .text
         self.message = isText ? .text : self.keepsBinary ? .binary : .ignored
+        self.isDeflated = frame.rsv1
         if frame.fin {
             return try self.finish(frame.unmaskedData)
         }
@@ -111,9 +120,13 @@ struct MessageAssembler {
         switch self.message {
         case .none: return .incomplete
         case .ignored: return .binary(ByteBuffer())
-        case .binary: return .binary(payload)
-        case .text: return try Self.completed(payload)
+        case .binary: return .binary(try self.inflated(payload))
+        case .text: return try Self.completed(try self.inflated(payload))
         }
+    }
+
+    private func inflated(_ payload: ByteBuffer) throws(ProtocolViolation) -> ByteBuffer {
+        self.isDeflated ? try DeflateCodec.current.inflate(payload, limit: self.maxMessageBytes) : payload
     }
 
     private static func completed(_ text: ByteBuffer) throws(ProtocolViolation) -> Event {

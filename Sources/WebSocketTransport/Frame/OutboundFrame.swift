@@ -4,6 +4,8 @@ import NIOWebSocket
 /// A complete frame, header included: unmasked and shared by every receiver on a server, masked for one on a client.
 package struct OutboundFrame: Sendable {
     package let bytes: ByteBuffer
+    /// `nil` where nobody gets anything but `bytes`: control frames, short ones, those of a client.
+    private let deflatedForms: DeflatedForms?
 
     private static let maximumHeaderBytes = 10
 
@@ -18,7 +20,7 @@ package struct OutboundFrame: Sendable {
         let start = Self.maximumHeaderBytes - Self.headerBytes(forPayload: length)
         Self.setHeader(opcode: .text, length: length, maskBit: 0, at: start, in: &buffer)
         buffer.moveReaderIndex(to: start)
-        return OutboundFrame(bytes: buffer)
+        return OutboundFrame(bytes: buffer, deflatedForms: Self.forms(forPayload: length))
     }
 
     package static func text(_ payload: ByteBuffer) -> OutboundFrame {
@@ -44,23 +46,41 @@ package struct OutboundFrame: Sendable {
     static func encode(
         _ opcode: WebSocketOpcode,
         _ payload: ByteBuffer,
-        maskingKey: WebSocketMaskingKey? = nil
+        maskingKey: WebSocketMaskingKey? = nil,
+        isDeflated: Bool = false
     ) -> OutboundFrame {
         let length = payload.readableBytes
         let header = Self.headerBytes(forPayload: length)
         var buffer = ByteBufferAllocator().buffer(capacity: header + (maskingKey == nil ? 0 : 4) + length)
         Self.setHeader(opcode: opcode, length: length, maskBit: maskingKey == nil ? 0 : 0x80, at: 0, in: &buffer)
+        if isDeflated {
+            buffer.setInteger(0xC0 | UInt8(webSocketOpcode: opcode), at: 0)
+        }
         buffer.moveWriterIndex(to: header)
         guard let maskingKey else {
             buffer.writeImmutableBuffer(payload)
-            return OutboundFrame(bytes: buffer)
+            let isPlainMessage = !isDeflated && (opcode == .text || opcode == .binary)
+            return OutboundFrame(bytes: buffer, deflatedForms: isPlainMessage ? Self.forms(forPayload: length) : nil)
         }
         buffer.writeBytes(maskingKey)
         buffer.moveReaderIndex(to: buffer.writerIndex)
         buffer.writeImmutableBuffer(payload)
         buffer.webSocketMask(maskingKey)
         buffer.moveReaderIndex(to: 0)
-        return OutboundFrame(bytes: buffer)
+        return OutboundFrame(bytes: buffer, deflatedForms: nil)
+    }
+
+    /// The frame for a connection that agreed on this: the same, or a compressed form that all such connections share.
+    func deflated(by deflate: PerMessageDeflate) -> OutboundFrame {
+        guard let bytes = self.deflatedForms?.form(of: self, for: deflate) else {
+            return self
+        }
+        deflate.observe?(self.bytes.readableBytes, bytes.readableBytes)
+        return OutboundFrame(bytes: bytes, deflatedForms: nil)
+    }
+
+    private static func forms(forPayload length: Int) -> DeflatedForms? {
+        length < DeflatedForms.minimumBytes ? nil : DeflatedForms()
     }
 
     private static func headerBytes(forPayload length: Int) -> Int {
@@ -89,5 +109,20 @@ package struct OutboundFrame: Sendable {
             buffer.setInteger(maskBit | 127, at: start + 1)
             buffer.setInteger(UInt64(length), at: start + 2)
         }
+    }
+}
+
+extension OutboundFrame {
+    var opcode: WebSocketOpcode {
+        let first = self.bytes.getInteger(at: self.bytes.readerIndex, as: UInt8.self) ?? 0
+        return WebSocketOpcode(encodedWebSocketOpcode: first & 0x0F) ?? .continuation
+    }
+
+    /// Of an unmasked frame.
+    var payload: ByteBuffer {
+        let length = self.bytes.getInteger(at: self.bytes.readerIndex + 1, as: UInt8.self) ?? 0
+        var payload = self.bytes
+        payload.moveReaderIndex(forwardBy: length < 126 ? 2 : length == 126 ? 4 : 10)
+        return payload
     }
 }

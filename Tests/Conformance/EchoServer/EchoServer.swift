@@ -33,13 +33,16 @@ struct EchoServer {
 
     private static func install(on channel: any Channel) throws {
         let upgrader = Upgrader<Void>(
+            // As many of the test cases as possible get a compressed answer.
+            deflate: PerMessageDeflate(thresholdBytes: 1),
             decide: { channel, _ in channel.eventLoop.makeSucceededFuture(HTTPHeaders()) },
-            install: { channel, _ in
+            install: { channel, _, deflate in
                 channel.eventLoop.makeCompletedFuture {
                     var configuration = WebSocketConnection.Configuration()
                     configuration.maxMessageBytes = Self.limitBytes
                     configuration.maxQueuedBytes = Self.limitBytes
                     configuration.keepsBinary = true
+                    configuration.deflate = deflate
                     try WebSocketConnection(
                         configuration: configuration,
                         session: EchoSession(),

@@ -1,0 +1,15 @@
+#ifndef JOBFEED_CZLIB_SHIM_H
+#define JOBFEED_CZLIB_SHIM_H
+
+#include <zlib.h>
+
+// Swift does not import macros with arguments. A negative number of window bits means no header and no checksum.
+static inline int czlib_deflate_init(z_stream *stream, int level, int window_bits, int memory_level) {
+    return deflateInit2(stream, level, Z_DEFLATED, -window_bits, memory_level, Z_DEFAULT_STRATEGY);
+}
+
+static inline int czlib_inflate_init(z_stream *stream, int window_bits) {
+    return inflateInit2(stream, -window_bits);
+}
+
+#endif
