@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs Autobahn's fuzzing client against the echo server: conformance.sh CASES COUNT (see Tests/Conformance/run.py).
-# The client is Python 2.7 code. Where there is no CPython 2.7 (PYTHON2 may name it), this says so and passes.
+# CONFIGURATION=release builds the server optimised. The client is Python 2.7 code. Where there is no CPython 2.7 (PYTHON2 may name it), this says so and passes.
 set -eu
 
 python2() {
@@ -41,5 +41,6 @@ if [ "$(cat $venv/wanted 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" >$venv/wanted
 fi
 
-swift build --product websocket-echo
-python3 Tests/Conformance/run.py $venv/python2/bin/wstest .build/debug/websocket-echo "$@"
+configuration=${CONFIGURATION:-debug}
+swift build -c "$configuration" --product websocket-echo
+python3 Tests/Conformance/run.py $venv/python2/bin/wstest ".build/$configuration/websocket-echo" "$@"
