@@ -9,7 +9,7 @@ import tempfile
 import time
 
 # Seconds that the slowest joining may take.
-PATIENCE = 240
+PATIENCE = 300
 BINARY = pathlib.Path(__file__).parents[1] / ".build" / "release" / "jobfeed-load"
 
 
