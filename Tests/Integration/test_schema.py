@@ -139,7 +139,7 @@ def test_swift_installs_every_file_in_order():
 
 def test_an_older_script_is_refused(db):
     db.execute("update jobfeed.installation set version = 99")
-    with pytest.raises(psycopg.Error, match="schema version 99, which is newer than version 2 of this program"):
+    with pytest.raises(psycopg.Error, match="schema version 99, which is newer than version 3 of this program"):
         db.execute(install_script(False))
 
 

@@ -65,10 +65,34 @@ declare
     part record;
     trigger_name text;
 begin
-    execute format(
-        'create or replace trigger jobfeed_capture after insert or update or delete on %s '
-        'for each row execute function jobfeed.capture(%L, %L, %L)',
-        of_feed.relation, of_feed.name, of_feed.key, of_feed.quiet);
+    if jobfeed.is_captured_by_statement(of_feed.relation) then
+        -- Rows that replication applies fire no statement triggers.
+        execute format(
+            'create or replace trigger jobfeed_capture after update on %s '
+            'referencing old table as old_rows new table as new_rows for each statement execute function %s(%L)',
+            of_feed.relation, jobfeed.generate_statement_function(of_feed), of_feed.name);
+        execute format('alter table %s enable trigger jobfeed_capture', of_feed.relation);
+        execute format(
+            'create or replace trigger jobfeed_replica after update on %s '
+            'for each row execute function jobfeed.capture(%L, %L, %L)',
+            of_feed.relation, of_feed.name, of_feed.key, of_feed.quiet);
+        execute format('alter table %s enable replica trigger jobfeed_replica', of_feed.relation);
+        execute format(
+            'create or replace trigger jobfeed_rows after insert or delete on %s '
+            'for each row execute function jobfeed.capture(%L, %L, %L)',
+            of_feed.relation, of_feed.name, of_feed.key, of_feed.quiet);
+        execute format('alter table %s enable always trigger jobfeed_rows', of_feed.relation);
+    else
+        execute format('drop trigger if exists jobfeed_replica on %s', of_feed.relation);
+        execute format('drop trigger if exists jobfeed_rows on %s', of_feed.relation);
+        execute format(
+            'create or replace trigger jobfeed_capture after insert or update or delete on %s '
+            'for each row execute function jobfeed.capture(%L, %L, %L)',
+            of_feed.relation, of_feed.name, of_feed.key, of_feed.quiet);
+        -- ALWAYS: changes that replication applies are changes too.
+        execute format('alter table %s enable always trigger jobfeed_capture', of_feed.relation);
+        execute format('drop function if exists jobfeed.%I()', jobfeed.object_name('capture_of_', of_feed.name));
+    end if;
     -- Row triggers are cloned to partitions, statement triggers are not; a partition made later gets one at the next
     -- attach or install.
     for part in
@@ -82,8 +106,6 @@ begin
             part.relation, of_feed.name, of_feed.key, of_feed.quiet);
         execute format('alter table %s enable always trigger jobfeed_truncate', part.relation);
     end loop;
-    -- ALWAYS: changes that replication applies are changes too.
-    execute format('alter table %s enable always trigger jobfeed_capture', of_feed.relation);
 
     for link in select * from jobfeed.links_of(of_feed) loop
         trigger_name := jobfeed.object_name(format('jobfeed_hop_%s_', link.place), of_feed.name);
@@ -269,14 +291,26 @@ comment on function jobfeed.generate(jobfeed.feed) is
 'Puts the triggers, policies and grants of a feed on its tables, or renews them.
 Example: select jobfeed.generate(f) from jobfeed.feed f';
 
+create or replace function jobfeed.is_capture(trigger_function oid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from pg_proc
+        where oid = trigger_function and pronamespace = 'jobfeed'::regnamespace
+          and (proname in ('capture', 'capture_hop') or starts_with(proname, 'capture_of_')))
+$$;
+comment on function jobfeed.is_capture(oid) is
+'Whether a trigger function is one of those that write the log.
+Example: jobfeed.is_capture(''jobfeed.capture''::regproc) = true';
+
 create or replace function jobfeed.marked_relations(feed_name text) returns regclass[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(array_agg(distinct tgrelid::regclass), '{}')
     from pg_trigger
-    where tgfoid in ('jobfeed.capture'::regproc, 'jobfeed.capture_hop'::regproc)
-      and tgparentid = 0
+    where jobfeed.is_capture(tgfoid) and tgparentid = 0
       and split_part(encode(tgargs, 'escape'), '\000', 1) = feed_name
 $$;
 comment on function jobfeed.marked_relations(text) is
@@ -296,7 +330,7 @@ begin
         for relic in
             select tgname as name from pg_trigger
             where tgrelid = relation and tgparentid = 0
-              and tgfoid in ('jobfeed.capture'::regproc, 'jobfeed.capture_hop'::regproc)
+              and jobfeed.is_capture(tgfoid)
               and split_part(encode(tgargs, 'escape'), '\000', 1) = of_feed.name
         loop
             execute format('drop trigger %I on %s', relic.name, relation);
@@ -325,7 +359,9 @@ begin
 
     for relic in
         select oid::regprocedure as signature from pg_proc
-        where pronamespace = 'jobfeed'::regnamespace and proname = jobfeed.object_name('owner_of_', of_feed.name)
+        where pronamespace = 'jobfeed'::regnamespace
+          and proname in (jobfeed.object_name('owner_of_', of_feed.name),
+                          jobfeed.object_name('capture_of_', of_feed.name))
     loop
         execute format('drop function %s', relic.signature);
     end loop;
