@@ -143,6 +143,23 @@ def test_a_column_of_any_type_is_compared(two_threads, type, one, other):  # noq
         assert all("extra" in before for *_, before in log(two_threads))
 
 
+NAMES = ["n", "o", "c", "t", "row", "key", "before", "known", "rings", "settings", "tg_relid", "old_rows", "name", "value"]
+
+
+def test_columns_may_have_any_name(bare):  # noqa: F811
+    columns = ", ".join(f'"{name}" int' for name in NAMES)
+    bare.execute(f"create table job (id int primary key, status text, {columns})")
+    bare.execute("select jobfeed.attach('jobs', 'job', status => 'status')")
+    bare.execute("insert into job select generate_series(1, 3), 'new'")
+    for change in ("select", "alter table job add op int"):
+        bare.execute(change)
+        forget(bare)
+        assignments = ", ".join(f'"{name}" = coalesce("{name}", 0) + 1' for name in NAMES)
+        bare.execute(f"update job set {assignments} where abs(id) = 1; update job set {assignments}; update job set id = -id")
+        assert len(log(bare)) == 1 + 3 + 6
+        assert all(before.keys() == set(NAMES) for op, _, _, _, before in log(bare) if op == "U")
+
+
 def test_an_installation_with_row_triggers_is_upgraded(two_threads):  # noqa: F811
     expected = catalog(two_threads)
     two_threads.execute("""

@@ -298,11 +298,10 @@ SABOTAGE = {
     "the thread's trigger is gone": "do $$ declare t record; begin for t in select tgname from pg_trigger where tgrelid ="
     " 'thread'::regclass and tgname like 'jobfeed%' loop execute format('drop trigger %I on thread', t.tgname); end loop;"
     " end $$",
-    "no before": "do $$ begin execute replace(pg_get_functiondef('jobfeed.capture'::regproc),"
-    " 'key_after, row_after, changed)', 'key_after, row_after, ''{}'')'); end $$",
-    "updates of progress are lost": "do $$ begin execute replace(pg_get_functiondef('jobfeed.capture'::regproc),"
-    " 'if changed is null or changed - quiet_columns', 'if changed is null or changed - array[''progress'',"
-    " ''updated_at'']'); end $$",
+    "no before": "do $$ begin execute replace(pg_get_functiondef('jobfeed.capture_of_jobs'::regproc),"
+    " 'else c.row end, c.before', 'else c.row end, ''{}''::jsonb'); end $$",
+    "updates of progress are lost": "do $$ begin execute replace(pg_get_functiondef('jobfeed.capture_of_jobs'::regproc),"
+    " '{updated_at}', '{updated_at,progress}'); end $$",
     "every 50th change is lost": "create function lose() returns trigger language plpgsql as $$ begin"
     " return case when new.seq % 50 = 0 then null else new end; end $$;"
     "create trigger lose before insert on jobfeed.change for each row execute function lose()",

@@ -76,7 +76,7 @@ declare
         select string_agg(format('t.%I = ($1 ->> %L)::%s', attname, attname, format_type(atttypid, atttypmod)), ' and ')
         from pg_attribute where attrelid = relation and attname = any (key) and not attisdropped);
 begin
-    execute format('select to_jsonb(t) from %s as t where %s', relation, condition) into found_row using row_json;
+    execute format('select to_jsonb(t.*) from %s as t where %s', relation, condition) into found_row using row_json;
     return case when is_deleted then found_row is not null else found_row is distinct from row_json end;
 exception when others then
     return true;
@@ -184,11 +184,44 @@ declare
 begin
     execute format('create or replace function %s() returns trigger language plpgsql security definer '
         'set search_path = pg_catalog, pg_temp as %L', function_name, format($function$
+#variable_conflict use_variable
+-- o.* and n.*, because a column may have the name of its table's alias.
 declare
     known record;
     settings text[];
+    is_simple boolean;
     rings boolean;
 begin
+    -- What most writers do, in few statements, because each transaction prepares every expression anew.
+    select count(*) = 1 and jobfeed.has_shape(%1$s, %2$L)
+        and current_setting('TimeZone') in ('UTC', 'Etc/UTC', 'GMT') and starts_with(current_setting('DateStyle'), 'ISO')
+        and current_setting('IntervalStyle') = 'postgres' and current_setting('bytea_output') = 'hex'
+        and current_setting('extra_float_digits')::int > 0
+        and current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
+        and pg_trigger_depth() = 1 and coalesce(current_setting('jobfeed.depth', true), '') = ''
+    into is_simple from new_rows;
+    if is_simple then
+        -- The writer has its transaction id, so the flag may be read by the statement that logs: see jobfeed.ring.
+        insert into jobfeed.change (feed, op, key, row, before)
+        select %3$L, 'U', c.key,
+            case when pg_column_size(c.row) > %4$s then jobfeed.without_large(c.row, c.before) else c.row end, c.before
+        from (select %5$s as key, to_jsonb(n.*) as row,
+            %6$s as before
+            from old_rows as o, new_rows as n where %7$s = %5$s offset 0) as c
+        where c.before - %8$L::text[] <> '{}'
+        returning exists (select from jobfeed.node where asleep) into rings;
+        if rings then
+            perform pg_notify('jobfeed', '');
+        elsif rings is null then
+            if exists (select from old_rows as o, new_rows as n where %7$s is distinct from %5$s) then
+                is_simple := false;
+            end if;
+        end if;
+        if is_simple then
+            return null;
+        end if;
+    end if;
+
     select (select count(*) from new_rows) as rows, jobfeed.has_shape(%1$s, %2$L) as has_shape into known;
     if known.rows = 0 then
         return null;
@@ -202,22 +235,7 @@ begin
         settings := jobfeed.pin_settings();
     end if;
 
-    if known.rows = 1 and known.has_shape then
-        -- The writer has its transaction id, so the flag may be read by the statement that logs: see jobfeed.ring.
-        insert into jobfeed.change (feed, op, key, row, before)
-        select %3$L, 'U', c.key,
-            case when pg_column_size(c.row) > %4$s then jobfeed.without_large(c.row, c.before) else c.row end, c.before
-        from (select %5$s as key, to_jsonb(n) as row,
-            %6$s as before
-            from old_rows as o, new_rows as n where %7$s = %5$s offset 0) as c
-        where c.before - %8$L::text[] <> '{}'
-        returning exists (select from jobfeed.node where asleep) into rings;
-        if rings is null and exists (select from old_rows as o, new_rows as n where %7$s is distinct from %5$s) then
-            known.rows := 2;
-        end if;
-    end if;
-
-    if known.rows > 1 and known.has_shape then
+    if known.has_shape then
         -- Only merge and hash joins can be full: the plan is good for any number of rows.
         insert into jobfeed.change (feed, op, key, row, before)
         select %3$L, c.op, c.key,
@@ -225,7 +243,7 @@ begin
                  else c.row end, c.before
         from (select (case when %7$s is null then 'I' when %5$s is null then 'D' else 'U' end)::"char" as op,
             coalesce(%5$s, %7$s) as key,
-            case when %5$s is null then to_jsonb(o) else to_jsonb(n) end as row,
+            case when %5$s is null then to_jsonb(o.*) else to_jsonb(n.*) end as row,
             case when %5$s is not null and %7$s is not null then
             %6$s end as before
             from old_rows as o full join new_rows as n on %7$s = %5$s offset 0) as c
@@ -234,12 +252,12 @@ begin
             rings := exists (select from jobfeed.node where asleep);
             -- WITH and MERGE can move a row away and insert another under its key, which is logged first.
             if exists (select from old_rows as o full join new_rows as n on %7$s = %5$s
-                       where %5$s is null and jobfeed.is_overtaken(tg_relid, %9$L, to_jsonb(o), true))
+                       where %5$s is null and jobfeed.is_overtaken(tg_relid, %9$L, to_jsonb(o.*), true))
             then
                 perform jobfeed.reset_feed(%3$L);
             end if;
         end if;
-    elsif not known.has_shape then
+    else
         insert into jobfeed.change (feed, op, key, row, before)
         select %3$L, c.op, c.key, case when c.op = 'U' then jobfeed.without_large(c.row, c.before) else c.row end, c.before
         from (select (case when o.row is null then 'I' when n.row is null then 'D' else 'U' end)::"char" as op,
@@ -247,17 +265,17 @@ begin
             case when o.row is not null and n.row is not null then (
                 select coalesce(jsonb_object_agg(name, value), '{}') from jsonb_each(o.row) as columns (name, value)
                 where value is distinct from n.row -> name) end as before
-            from (select to_jsonb(o) as row, coalesce(jobfeed.key_text(to_jsonb(o), %9$L), 'row ' || row_number() over ())
+            from (select to_jsonb(o.*) as row, coalesce(jobfeed.key_text(to_jsonb(o.*), %9$L), 'row ' || row_number() over ())
                   collate "C" as key from old_rows as o) as o
-            full join (select to_jsonb(n) as row, coalesce(jobfeed.key_text(to_jsonb(n), %9$L), 'row ' || row_number() over ())
+            full join (select to_jsonb(n.*) as row, coalesce(jobfeed.key_text(to_jsonb(n.*), %9$L), 'row ' || row_number() over ())
                   collate "C" as key from new_rows as n) as n using (key) offset 0) as c
         where c.op <> 'U' or c.before - %8$L::text[] <> '{}';
         if found then
             rings := exists (select from jobfeed.node where asleep);
             if exists (
-                select from (select to_jsonb(o) as row, jobfeed.key_text(to_jsonb(o), %9$L) collate "C" as key
+                select from (select to_jsonb(o.*) as row, jobfeed.key_text(to_jsonb(o.*), %9$L) collate "C" as key
                              from old_rows as o) as o
-                full join (select jobfeed.key_text(to_jsonb(n), %9$L) collate "C" as key from new_rows as n) as n
+                full join (select jobfeed.key_text(to_jsonb(n.*), %9$L) collate "C" as key from new_rows as n) as n
                     on o.key = n.key
                 where n.key is null and o.key is not null and jobfeed.is_overtaken(tg_relid, %9$L, o.row, true))
             then
@@ -273,11 +291,11 @@ begin
         if pg_trigger_depth() > 1 then
             perform jobfeed.note_depth();
         end if;
-        if current_setting('jobfeed.depth', true) > pg_trigger_depth()::text
-            and exists (select from new_rows as n where jobfeed.is_overtaken(tg_relid, %9$L, to_jsonb(n)))
-        then
-            -- A trigger of this statement went on to write its rows, and that was logged before this.
-            perform jobfeed.reset_feed(%3$L);
+        if current_setting('jobfeed.depth', true) > pg_trigger_depth()::text then
+            -- A trigger of this statement may have gone on to write its rows, and that was logged before this.
+            if exists (select from new_rows as n where jobfeed.is_overtaken(tg_relid, %9$L, to_jsonb(n.*))) then
+                perform jobfeed.reset_feed(%3$L);
+            end if;
         end if;
     end if;
     if settings is not null then
