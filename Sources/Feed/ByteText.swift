@@ -10,11 +10,18 @@ package struct ByteText: Hashable, Sendable {
     }
 
     package static func == (left: Self, right: Self) -> Bool {
-        left.string.utf8.elementsEqual(right.string.utf8)
+        let same = left.string.utf8.withContiguousStorageIfAvailable { left in
+            right.string.utf8.withContiguousStorageIfAvailable { right in
+                left.count == right.count && zip(left, right).allSatisfy { $0 == $1 }
+            }
+        }
+        // Only texts that come from elsewhere are in pieces.
+        return same.flatMap { $0 } ?? left.string.utf8.elementsEqual(right.string.utf8)
     }
 
     package func hash(into hasher: inout Hasher) {
-        for byte in self.string.utf8 { hasher.combine(byte) }
+        var text = self.string
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
         hasher.combine(0xff as UInt8)
     }
 }

@@ -3,10 +3,74 @@ import JobFeedProtocol
 import NIOCore
 import WebSocketTransport
 
-/// Writes the frames of one subscription class; what Postgres wrote passes through as it is.
+/// Writes frames; what Postgres wrote passes through as it is.
 enum FrameEncoder {
     /// Larger batches and snapshots are cut into frames of about this size.
     static let frameBytes = 48 << 10
+
+    /// `changes` frames without the one thing that differs among those who get them: the id of their subscription.
+    struct Changes {
+        /// What follows the id.
+        private var tails: [[UInt8]] = []
+
+        /// - Parameters:
+        ///   - cursor: only the last frame carries it.
+        ///   - elements: none give no frame.
+        init(cursor: String, _ elements: [(at: Int64, json: [UInt8])]) {
+            var index = 0
+            while index < elements.count {
+                let first = index
+                var bytes = 0
+                var at = Int64.min
+                while index < elements.count, bytes < FrameEncoder.frameBytes {
+                    bytes += elements[index].json.count + 1
+                    at = max(at, elements[index].at)
+                    index += 1
+                }
+                var tail: [UInt8] = []
+                tail.reserveCapacity(bytes + cursor.utf8.count + 80)
+                if index == elements.count {
+                    tail.append(contentsOf: #","cursor":""#.utf8)
+                    tail.append(contentsOf: cursor.utf8)
+                    tail.append(UInt8(ascii: "\""))
+                }
+                tail.append(contentsOf: #","at":""#.utf8)
+                tail.append(contentsOf: Timestamp.iso8601(micros: at).utf8)
+                tail.append(contentsOf: #"","changes":["#.utf8)
+                for place in first..<index {
+                    if place > first { tail.append(UInt8(ascii: ",")) }
+                    tail.append(contentsOf: elements[place].json)
+                }
+                tail.append(contentsOf: "]}".utf8)
+                self.tails.append(tail)
+            }
+        }
+
+        init(cursor: String, at: Int64, counts: [(status: String, count: Int)]) {
+            let whole = MessageWriter.changes(
+                id: "",
+                cursor: cursor,
+                at: Timestamp.iso8601(micros: at),
+                counts: counts
+            )
+            self.tails = [Array(whole.dropFirst(Self.head.count + 2))]
+        }
+
+        var isEmpty: Bool { self.tails.isEmpty }
+
+        private static let head = Array(#"{"type":"changes","id":"#.utf8)
+
+        /// - Parameter id: as JSON.
+        func frames(id: [UInt8]) -> [OutboundFrame] {
+            self.tails.map { tail in
+                OutboundFrame.text(capacity: Self.head.count + id.count + tail.count) { buffer in
+                    buffer.writeBytes(Self.head)
+                    buffer.writeBytes(id)
+                    buffer.writeBytes(tail)
+                }
+            }
+        }
+    }
 
     static func frame(_ json: [UInt8]) -> OutboundFrame {
         OutboundFrame.text(capacity: json.count) { $0.writeBytes(json) }
@@ -19,70 +83,27 @@ enum FrameEncoder {
         deltas: [(change: Feed.Change, delta: View.Delta)],
         view: View
     ) -> [OutboundFrame] {
-        guard !deltas.isEmpty else { return [] }
-        var frames: [OutboundFrame] = []
-        var index = 0
-        while index < deltas.count {
-            var body = MessageWriter(capacity: 512)
-            var at = Int64.min
-            var elements: [[UInt8]] = []
-            var bytes = 0
-            while index < deltas.count, bytes < self.frameBytes {
-                let (change, delta) = deltas[index]
-                let element = self.element(change, delta, view)
-                elements.append(element)
-                bytes += element.count
-                at = max(at, change.at)
-                index += 1
-            }
-            body.beginObject()
-            body.member("type", "changes")
-            body.member("id", id)
-            if index == deltas.count { body.member("cursor", cursor) }
-            body.member("at", Timestamp.iso8601(micros: at))
-            body.beginArray("changes")
-            for element in elements { body.element(json: element) }
-            body.endArray()
-            body.endObject()
-            frames.append(self.frame(body.bytes))
-        }
-        return frames
+        self.changes(cursor: cursor, deltas, Shape(view.columns)).frames(id: MessageWriter.quoted(id))
     }
 
-    private static func element(_ change: Feed.Change, _ delta: View.Delta, _ view: View) -> [UInt8] {
-        var writer = MessageWriter(capacity: 256)
-        writer.beginObject()
-        switch delta {
-        case .enter(let reason):
-            writer.member("op", "enter")
-            writer.member("key", change.key.string)
-            writer.member("reason", reason.rawValue)
-            self.write(change.row, "row", view.columns, to: &writer)
-        case .update(let columns):
-            writer.member("op", "update")
-            writer.member("key", change.key.string)
-            self.write(change.row, "set", columns, to: &writer)
-        case .leave(let reason, let columns):
-            // By filter it carries its cause, even when that is in no column of the view.
-            writer.member("op", "leave")
-            writer.member("key", change.key.string)
-            writer.member("reason", reason.rawValue)
-            if reason == .filter { self.write(change.row, "set", columns, to: &writer) }
-        }
-        writer.endObject()
-        return writer.bytes
+    static func changes(
+        cursor: String,
+        _ deltas: [(change: Feed.Change, delta: View.Delta)],
+        _ shape: Shape
+    ) -> Changes {
+        Changes(cursor: cursor, deltas.map { ($0.change.at, shape.element($0.change, $0.delta)) })
     }
 
-    private static func write(_ row: Row, _ name: String?, _ columns: [String], to writer: inout MessageWriter) {
-        writer.beginObject(name)
-        for column in columns {
-            if let value = row[column] { writer.member(column, json: value.bytes) }
+    static func counts(cursor: String, at: Int64, statuses: Set<ByteText>, counts: StatusCounts) -> Changes {
+        let changed = statuses.map { (status: $0.string, count: counts.counts[$0, default: 0]) }.sorted {
+            $0.status < $1.status
         }
-        writer.endObject()
+        return Changes(cursor: cursor, at: at, counts: changed)
     }
 
     static func snapshot(id: String, rows: [Row], truncated: Bool, view: View) -> [OutboundFrame] {
         var frames: [OutboundFrame] = []
+        let shape = Shape(view.columns)
         var index = 0
         repeat {
             var writer = MessageWriter(capacity: 4096)
@@ -92,7 +113,7 @@ enum FrameEncoder {
             let first = index
             writer.beginArray("rows")
             while index < rows.count, writer.count < self.frameBytes {
-                self.write(rows[index], nil, view.columns, to: &writer)
+                writer.element { shape.write(rows[index], to: &$0) }
                 index += 1
             }
             writer.endArray()
@@ -104,20 +125,5 @@ enum FrameEncoder {
             frames.append(self.frame(writer.bytes))
         } while index < rows.count
         return frames
-    }
-
-    static func counts(
-        id: String,
-        cursor: String,
-        at: Int64,
-        statuses: Set<ByteText>,
-        counts: StatusCounts
-    ) -> OutboundFrame {
-        let changed = statuses.map { (status: $0.string, count: counts.counts[$0, default: 0]) }.sorted {
-            $0.status < $1.status
-        }
-        return self.frame(
-            MessageWriter.changes(id: id, cursor: cursor, at: Timestamp.iso8601(micros: at), counts: changed)
-        )
     }
 }

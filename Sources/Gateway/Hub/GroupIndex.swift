@@ -1,13 +1,13 @@
 import Feed
 import JobFeedProtocol
 
-/// Finds the groups that a change may concern: those of one job by its key, operators in a list of their own, all
-/// others by owner; so the cost of a change follows those who may receive it.
+/// All groups of one loop.
 struct GroupIndex {
-    private var byGroupKey: [Group.Key: Group] = [:]
-    private var byJob: [String: [ByteText: [Group]]] = [:]
-    private var byOwner: [String: [ByteText: [Group]]] = [:]
-    private var operators: [String: [Group]] = [:]
+    private var byKey: [Group.Key: Group] = [:]
+    private var feeds: [String: FeedGroups] = [:]
+    private var shapes: [[String]: Shape] = [:]
+
+    subscript(_ feed: String) -> FeedGroups? { self.feeds[feed] }
 
     /// The group of a subscription, made when it is the first of its kind.
     mutating func group(for subscription: Subscription) -> Group {
@@ -18,40 +18,73 @@ struct GroupIndex {
             channel: ByteText(subscription.channel.description),
             filter: subscription.request.filter.map { ByteText($0) },
             columns: view.columns,
-            maxRate: subscription.request.maxRate,
-            id: ByteText(subscription.id)
+            maxRate: subscription.request.maxRate
         )
-        if let group = self.byGroupKey[key] { return group }
-        let group = Group(key: key, for: subscription)
-        self.byGroupKey[key] = group
-        self.updateList(of: group) { $0.append(group) }
+        if let group = self.byKey[key] { return group }
+        let shape = self.shapes[view.columns] ?? Shape(view.columns)
+        shape.users += 1
+        self.shapes[view.columns] = shape
+        let group = Group(key: key, shape: shape, for: subscription)
+        self.byKey[key] = group
+        let feed = self.feeds[key.feed] ?? FeedGroups()
+        self.feeds[key.feed] = feed
+        feed.add(group)
         return group
     }
 
     mutating func removeIfEmpty(_ group: Group) {
-        guard group.members.isEmpty, self.byGroupKey.removeValue(forKey: group.key) != nil else { return }
-        self.updateList(of: group) { $0.removeAll { $0 === group } }
+        guard group.isEmpty, self.byKey.removeValue(forKey: group.key) != nil else { return }
+        group.shape.users -= 1
+        if group.shape.users == 0 { self.shapes[group.shape.columns] = nil }
+        self.feeds[group.key.feed]?.remove(group)
+        if self.feeds[group.key.feed]?.isEmpty ?? false { self.feeds[group.key.feed] = nil }
+    }
+}
+
+/// Finds the groups of one feed that a change may concern: those of one job by its key, operators in a list of their
+/// own, all others by owner; so the cost of a change follows those who may receive it.
+final class FeedGroups {
+    private var byJob: [ByteText: [Group]] = [:]
+    private var byOwner: [ByteText: [Group]] = [:]
+    private var operators: [Group] = []
+
+    var isEmpty: Bool { self.byJob.isEmpty && self.byOwner.isEmpty && self.operators.isEmpty }
+
+    func add(_ group: Group) {
+        switch (group.view.key, group.key.viewer) {
+        case (let job?, _): self.byJob[job, default: []].append(group)
+        case (nil, .account(let user)): self.byOwner[user, default: []].append(group)
+        case (nil, .operator): self.operators.append(group)
+        }
     }
 
-    private mutating func updateList(of group: Group, _ change: (inout [Group]) -> Void) {
-        let feed = group.key.feed
-        func update<Key: Hashable>(_ lists: inout [Key: [Group]], _ key: Key) {
-            change(&lists[key, default: []])
+    func remove(_ group: Group) {
+        func remove(from lists: inout [ByteText: [Group]], _ key: ByteText) {
+            lists[key]?.removeAll { $0 === group }
             if lists[key]?.isEmpty ?? false { lists[key] = nil }
         }
         switch (group.view.key, group.key.viewer) {
-        case (let job?, _): update(&self.byJob[feed, default: [:]], job)
-        case (nil, .account(let user)): update(&self.byOwner[feed, default: [:]], user)
-        case (nil, .operator): update(&self.operators, feed)
+        case (let job?, _): remove(from: &self.byJob, job)
+        case (nil, .account(let user)): remove(from: &self.byOwner, user)
+        case (nil, .operator): self.operators.removeAll { $0 === group }
         }
     }
 
     /// Calls `body` once for each group that the change may concern.
-    func forEachGroup(of change: Feed.Change, feed: String, _ body: (Group) -> Void) {
-        self.operators[feed]?.forEach(body)
-        self.byJob[feed]?[change.key]?.forEach(body)
-        guard let owners = self.byOwner[feed] else { return }
-        if let owner = change.ownerBefore { owners[owner]?.forEach(body) }
-        if let owner = change.ownerAfter, owner != change.ownerBefore { owners[owner]?.forEach(body) }
+    func forEach(of change: Feed.Change, _ body: (Group) -> Void) {
+        for group in self.operators { body(group) }
+        if !self.byJob.isEmpty, let groups = self.byJob[change.key] {
+            for group in groups { body(group) }
+        }
+        guard !self.byOwner.isEmpty else { return }
+        if let owner = change.ownerBefore, let groups = self.byOwner[owner] {
+            for group in groups { body(group) }
+        }
+        if let owner = change.ownerAfter, owner != change.ownerBefore, let groups = self.byOwner[owner] {
+            for group in groups { body(group) }
+        }
     }
 }
+
+@available(*, unavailable)
+extension FeedGroups: Sendable {}

@@ -18,8 +18,7 @@ final class Hub: Sendable {
         for (loop, shard, credit) in self.shards {
             credit.wait()
             loop.execute {
-                shard.value.apply(step)
-                credit.signal()
+                shard.value.apply(step) { _ = credit.signal() }
             }
         }
     }

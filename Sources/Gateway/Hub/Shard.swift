@@ -14,10 +14,19 @@ final class Shard {
     private var ringEpoch: UInt64? = nil
     private var reads: (next: UInt64, waiting: [UInt64: (asked: UInt64, body: () -> Void)]) = (0, [:])
     private var groups = GroupIndex()
+    /// Those that are not where this shard is, and the steps that they wait for.
     private var unsettled: [ObjectIdentifier: Subscription] = [:]
+    private var kept = KeptSteps()
     private var sessions: [ObjectIdentifier: Session] = [:]
+    /// What is still to be handed to sessions; only for this the shard may be behind ``position``.
+    private let fanOut = FanOut()
+    private var isFanOutScheduled = false
+    /// Steps applied so far.
+    private var number: UInt64 = 0
     /// Sessions that something was written to since the last flush.
-    private var dirty: [ObjectIdentifier: Session] = [:]
+    private var dirty: [Session] = []
+    /// Groups that the batch at hand concerns.
+    private var touched: [Group] = []
     private let eventLoop: any EventLoop
     private let metrics: GatewayMetrics
 
@@ -33,7 +42,6 @@ final class Shard {
 
     func remove(_ session: Session) {
         self.sessions[ObjectIdentifier(session)] = nil
-        self.dirty[ObjectIdentifier(session)] = nil
     }
 
     var openSessions: [Session] { Array(self.sessions.values) }
@@ -45,9 +53,10 @@ final class Shard {
 
     // MARK: Subscriptions
 
-    /// From here on batches are kept for it.
+    /// From here on steps are kept for it.
     func open(_ subscription: Subscription) {
         self.unsettled[ObjectIdentifier(subscription)] = subscription
+        subscription.state = .loading(from: self.kept.next)
         subscription.keptFrom = self.position?.cursor.snapshot
     }
 
@@ -57,6 +66,7 @@ final class Shard {
             self.groups.removeIfEmpty(group)
         }
         self.unsettled[ObjectIdentifier(subscription)] = nil
+        subscription.joined = .max
         subscription.state = .closed
     }
 
@@ -69,9 +79,9 @@ final class Shard {
 
     /// The subscription holds `snapshot` now: catches it up with what happened while it was read.
     func settle(_ subscription: Subscription, at snapshot: Snapshot) {
-        guard case .loading(let buffered) = subscription.state else { return }
+        guard case .loading(let first) = subscription.state else { return }
         subscription.state = .ahead(snapshot)
-        for step in buffered { self.deliver(step, to: subscription, holding: snapshot) }
+        for step in self.kept.since(first) { self.deliver(step, to: subscription, holding: snapshot) }
         if let position = self.position { self.join(subscription, snapshot, at: position.cursor.snapshot) }
         subscription.session?.flush()
     }
@@ -81,38 +91,161 @@ final class Shard {
         self.unsettled[ObjectIdentifier(subscription)] = nil
         let group = self.groups.group(for: subscription)
         group.add(subscription)
+        subscription.joined = self.number + 1
         subscription.state = .live(group)
     }
 
     // MARK: Steps
 
-    func apply(_ step: Step) {
+    /// - Parameter sent: called when the step's frames have been handed to all sessions.
+    func apply(_ step: Step, sent: @escaping () -> Void) {
         if let catalog = step.catalog { self.catalog = catalog }
-        let cursor = step.cursor
-        let text = cursor.encoded()
-        for batch in step.batches { self.deliver(batch, cursor: text) }
-        self.position = (cursor, text, step.readAt)
+        self.number += 1
+        for batch in step.batches { self.deliver(batch, cursor: step.text) }
+        self.position = (step.cursor, step.text, step.readAt)
         self.remember(step)
+        if !self.unsettled.isEmpty { self.keep(step) }
+        if !step.resets.isEmpty {
+            for session in self.openSessions { session.reset(step.resets) }
+        }
+        self.announceRead(step)
+        self.fanOut.mark(sent)
+        if !self.isFanOutScheduled { self.sendSlice() }
+    }
 
+    /// For subscriptions that are not where all others are.
+    private func keep(_ step: Step) {
+        if !step.batches.isEmpty { self.kept.append(step) }
+        let isTrimmed = self.kept.isDue
+        var oldest = self.kept.next
         for subscription in Array(self.unsettled.values) {
             switch subscription.state {
-            case .loading(var buffered):
-                guard step.batches.contains(where: { $0.feed.name == subscription.view.feed.name }) else { continue }
-                buffered.append(step)
-                subscription.state = .loading(buffered: buffered)
-                // The database is slow, not the client: it asks again, from where the database is then.
-                if buffered.count > Self.maximumBuffered { subscription.session?.reload(subscription) }
+            case .loading(let first):
+                guard isTrimmed else { continue }
+                if self.kept.next - first <= Self.maximumKept {
+                    oldest = min(oldest, first)
+                } else {
+                    // The database is slow, not the client: it asks again, from where the database is then.
+                    subscription.session?.reload(subscription)
+                }
             case .ahead(let snapshot):
                 self.deliver(step, to: subscription, holding: snapshot)
                 self.join(subscription, snapshot, at: step.end)
             case .live, .closed: break
             }
         }
-        if !step.resets.isEmpty {
-            for session in self.openSessions { session.reset(step.resets) }
-        }
-        self.announceRead(step)
+        if isTrimmed { self.kept.drop(before: oldest) }
+    }
+
+    /// Steps kept for a subscription whose snapshot does not come.
+    private static let maximumKept: UInt64 = 4096
+
+    // MARK: Sending
+
+    /// Whether all sessions have been handed what happened up to ``position``.
+    var isCaughtUp: Bool { self.fanOut.isEmpty }
+
+    /// Receivers that are served before other work of the loop has its turn.
+    private static let slice = 512
+
+    private func sendSlice() {
+        self.fanOut.send(to: Self.slice) { self.send($0, to: $1) }
         self.flush()
+        guard !self.fanOut.isEmpty else { return }
+        self.isFanOutScheduled = true
+        self.eventLoop.assumeIsolated().execute {
+            self.isFanOutScheduled = false
+            self.sendSlice()
+        }
+    }
+
+    private func flush() {
+        for session in self.dirty {
+            session.isDirty = false
+            session.flush()
+        }
+        self.dirty.removeAll(keepingCapacity: true)
+    }
+
+    private func send(_ frames: [OutboundFrame], to subscription: Subscription) {
+        guard !frames.isEmpty, let session = subscription.session else { return }
+        session.deliver(frames)
+        if !session.isDirty {
+            session.isDirty = true
+            self.dirty.append(session)
+        }
+    }
+
+    /// Queues frames for the members of a group, all of whom are told the same.
+    private func send(_ changes: FrameEncoder.Changes, to group: Group) -> (frames: Int, bytes: Int) {
+        var sum = (frames: 0, bytes: 0)
+        guard !changes.isEmpty else { return sum }
+        for namesakes in group.namesakes {
+            let frames = changes.frames(id: namesakes.id)
+            self.fanOut.append(frames, to: namesakes.members, number: self.number)
+            sum.frames += frames.count * namesakes.members.count
+            sum.bytes += frames.reduce(0) { $0 + $1.bytes.readableBytes } * namesakes.members.count
+        }
+        return sum
+    }
+
+    private func deliver(_ batch: Batch, cursor: String) {
+        guard !batch.changes.isEmpty, let groups = self.groups[batch.feed.name] else { return }
+        for place in batch.changes.indices {
+            let change = batch.changes[place]
+            groups.forEach(of: change) { group in
+                guard let delta = group.view.delta(for: change) else { return }
+                if group.pending.isEmpty { self.touched.append(group) }
+                group.pending.append((place, delta))
+            }
+        }
+        var elements = Elements(batch.changes)
+        for group in self.touched {
+            let steps: [Coalescer.Step]
+            if group.isCounts || group.coalescer != nil {
+                steps = group.pending.map { (batch.changes[$0.place], $0.delta) }
+            } else {
+                steps = []
+            }
+            if group.isCounts {
+                let counts = Self.counts(&group.counts, steps.map(\.change), group.view, cursor)
+                if let sum = counts.map({ self.send($0, to: group) }) {
+                    self.metrics.deliveries.increment(by: sum.frames)
+                    self.metrics.sentBytes.increment(by: sum.bytes)
+                }
+            } else if let before = group.coalescer?.merged,
+                let passed = group.coalescer?.pass(steps, in: group.view, now: self.nanoseconds)
+            {
+                let merged = (group.coalescer?.merged ?? before) - before
+                self.metrics.coalesced.increment(by: merged * group.memberCount)
+                self.send(passed, to: group, cursor: cursor)
+                self.scheduleGauges(of: group)
+            } else {
+                let parts = group.pending.map { place, delta in
+                    (batch.changes[place].at, elements.element(place, delta, group.shape))
+                }
+                let sum = self.send(FrameEncoder.Changes(cursor: cursor, parts), to: group)
+                self.metrics.count(
+                    group.pending.lazy.map(\.delta),
+                    at: group.pending.last.map { batch.changes[$0.place].at },
+                    sent: sum,
+                    receivers: group.memberCount
+                )
+            }
+            group.forgetPending()
+        }
+        self.touched.removeAll(keepingCapacity: true)
+    }
+
+    private func send(_ steps: [Coalescer.Step], to group: Group, cursor: String) {
+        guard !steps.isEmpty else { return }
+        let sum = self.send(FrameEncoder.changes(cursor: cursor, steps, group.shape), to: group)
+        self.metrics.count(
+            steps.lazy.map(\.delta),
+            at: steps.last?.change.at,
+            sent: sum,
+            receivers: group.memberCount
+        )
     }
 
     /// Calls `body` when a step has been applied that was read after this call; after a second anyway, because the
@@ -169,54 +302,6 @@ final class Shard {
         return batches
     }
 
-    private func flush() {
-        for session in self.dirty.values { session.flush() }
-        self.dirty.removeAll(keepingCapacity: true)
-    }
-
-    /// Steps kept for a subscription whose snapshot does not come; they are shared with all others that wait.
-    private static let maximumBuffered = 4096
-
-    private func deliver(_ batch: Batch, cursor: String) {
-        var touched: [Group] = []
-        for change in batch.changes {
-            self.groups.forEachGroup(of: change, feed: batch.feed.name) { group in
-                guard let delta = group.view.delta(for: change) else { return }
-                if group.pending.isEmpty { touched.append(group) }
-                group.pending.append((change, delta))
-            }
-        }
-        for group in touched {
-            if group.isCounts {
-                let changes = group.pending.map(\.change)
-                let frames = Self.countFrames(&group.counts, changes, group.view, group.key.id.string, cursor)
-                for member in group.members { self.send(frames, to: member) }
-                self.metrics.deliveries.increment(by: frames.count * group.members.count)
-                self.metrics.sentBytes.increment(by: Self.bytes(of: frames) * group.members.count)
-            } else if let before = group.coalescer?.merged,
-                let steps = group.coalescer?.pass(group.pending, in: group.view, now: self.nanoseconds)
-            {
-                let merged = (group.coalescer?.merged ?? before) - before
-                self.metrics.coalesced.increment(by: merged * group.members.count)
-                self.send(steps, to: group, cursor: cursor)
-                self.scheduleGauges(of: group)
-            } else {
-                self.send(group.pending, to: group, cursor: cursor)
-            }
-            group.pending.removeAll(keepingCapacity: true)
-        }
-    }
-
-    private func send(_ steps: [Coalescer.Step], to group: Group, cursor: String) {
-        let frames = FrameEncoder.changes(id: group.key.id.string, cursor: cursor, deltas: steps, view: group.view)
-        for member in group.members { self.send(frames, to: member) }
-        self.metrics.count(steps, frames: frames.count, bytes: Self.bytes(of: frames), receivers: group.members.count)
-    }
-
-    private static func bytes(of frames: [OutboundFrame]) -> Int {
-        frames.reduce(0) { $0 + $1.bytes.readableBytes }
-    }
-
     private var nanoseconds: Int64 { Int64(clamping: self.eventLoop.now.uptimeNanoseconds) }
 
     /// Sends what `max_rate` holds back, when its time has come.
@@ -228,36 +313,33 @@ final class Shard {
         let wait = due > now ? min(due - now, 3_600_000_000_000) : 0
         self.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(wait)) {
             group.isTimerSet = false
-            guard let due = group.coalescer?.due, let position = self.position, !group.members.isEmpty else { return }
+            guard let due = group.coalescer?.due, let position = self.position, !group.isEmpty else { return }
             if due > self.nanoseconds { return self.scheduleGauges(of: group) }
             if let steps = group.coalescer?.flush(now: self.nanoseconds) {
                 self.send(steps, to: group, cursor: position.text)
             }
-            self.flush()
+            if !self.isFanOutScheduled { self.sendSlice() }
         }
     }
 
     /// The slow way, for one subscription that does not stand where the others stand.
     private func deliver(_ step: Step, to subscription: Subscription, holding snapshot: Snapshot) {
-        let cursor = step.cursor.encoded()
-        for batch in step.batches where batch.feed.name == subscription.view.feed.name {
-            let deltas = batch.changes(notIn: snapshot, for: subscription.view.viewer).compactMap { change in
-                subscription.view.delta(for: change).map { (change: change, delta: $0) }
+        // Snapshots are ordered: what it holds may be all that the step led to.
+        guard !snapshot.includes(step.end) else { return }
+        let view = subscription.view
+        for batch in step.batches where batch.feed.name == view.feed.name {
+            let deltas = batch.changes(notIn: snapshot, for: view.viewer).compactMap { change in
+                view.delta(for: change).map { (change: change, delta: $0) }
             }
             let frames =
                 subscription.isCounts
-                ? Self.countFrames(
-                    &subscription.counts,
-                    deltas.map(\.change),
-                    subscription.view,
-                    subscription.id,
-                    cursor
-                )
+                ? Self.counts(&subscription.counts, deltas.map(\.change), view, step.text)?
+                    .frames(id: MessageWriter.quoted(subscription.id)) ?? []
                 : FrameEncoder.changes(
                     id: subscription.id,
-                    cursor: cursor,
+                    cursor: step.text,
                     deltas: Self.coalesced(deltas, for: subscription),
-                    view: subscription.view
+                    view: view
                 )
             self.send(frames, to: subscription)
         }
@@ -270,22 +352,15 @@ final class Shard {
         return coalescer.pass(steps, in: subscription.view, now: 0)
     }
 
-    private static func countFrames(
+    private static func counts(
         _ counts: inout StatusCounts,
         _ changes: [Feed.Change],
         _ view: View,
-        _ id: String,
         _ cursor: String
-    ) -> [OutboundFrame] {
+    ) -> FrameEncoder.Changes? {
         let statuses = counts.apply(changes, in: view)
-        guard !statuses.isEmpty, let at = changes.map(\.at).max() else { return [] }
-        return [FrameEncoder.counts(id: id, cursor: cursor, at: at, statuses: statuses, counts: counts)]
-    }
-
-    private func send(_ frames: [OutboundFrame], to subscription: Subscription) {
-        guard !frames.isEmpty, let session = subscription.session else { return }
-        session.deliver(frames)
-        self.dirty[ObjectIdentifier(session)] = session
+        guard !statuses.isEmpty, let at = changes.map(\.at).max() else { return nil }
+        return FrameEncoder.counts(cursor: cursor, at: at, statuses: statuses, counts: counts)
     }
 }
 

@@ -5,6 +5,8 @@ struct Step: Sendable {
     /// The history that the snapshots belong to.
     let epoch: UInt64
     let end: Snapshot
+    /// ``cursor`` as clients see it.
+    let text: String
     /// Microseconds since 1970: every commit that the database had finished then is in.
     let readAt: Int64
     /// Whoever poked the reader and got this number or less did so before the step was read.
@@ -16,6 +18,13 @@ struct Step: Sendable {
     var resets: [String: ResetReason] = [:]
     /// All feeds, when they are others than before.
     var catalog: [String: FeedDefinition]? = nil
+
+    init(epoch: UInt64, end: Snapshot, readAt: Int64) {
+        self.epoch = epoch
+        self.end = end
+        self.readAt = readAt
+        self.text = Cursor(epoch: epoch, snapshot: end).encoded()
+    }
 
     /// Where a subscription stands that has applied this step.
     var cursor: Cursor { Cursor(epoch: self.epoch, snapshot: self.end) }

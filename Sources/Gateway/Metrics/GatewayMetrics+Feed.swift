@@ -25,20 +25,24 @@ extension GatewayMetrics {
     }
 
     /// What one view is told of a step, to so many receivers.
-    func count(_ deltas: [Coalescer.Step], frames: Int, bytes: Int, receivers: Int) {
-        guard receivers > 0, let last = deltas.last else { return }
-        self.deliveries.increment(by: frames * receivers)
-        self.sentBytes.increment(by: bytes * receivers)
-        self.commitToSocket.record(
-            max(0, Date().timeIntervalSince1970 - Double(last.change.at) / 1e6),
-            times: receivers
-        )
-        for step in deltas {
-            switch step.delta {
+    func count(
+        _ deltas: some Sequence<View.Delta>,
+        at: Int64?,
+        sent: (frames: Int, bytes: Int),
+        receivers: Int
+    ) {
+        guard receivers > 0, let at else { return }
+        self.deliveries.increment(by: sent.frames)
+        self.sentBytes.increment(by: sent.bytes)
+        self.commitToSocket.record(max(0, Date().timeIntervalSince1970 - Double(at) / 1e6), times: receivers)
+        var updates = 0
+        for delta in deltas {
+            switch delta {
             case .enter(let reason): self.enters.increment(reason, by: receivers)
-            case .update: self.updates.increment(by: receivers)
+            case .update: updates += receivers
             case .leave(let reason, _): self.leaves.increment(reason, by: receivers)
             }
         }
+        if updates > 0 { self.updates.increment(by: updates) }
     }
 }

@@ -64,7 +64,7 @@ struct LogReading: Sendable {
         let statuses = Set(changes.flatMap { StatusCounts.differences(of: $0, in: view).map(\.status) })
         guard !statuses.isEmpty else { return [] }
         let at = changes.map(\.at).max() ?? self.readAt
-        let cursor = self.cursor.encoded()
-        return [FrameEncoder.counts(id: request.id, cursor: cursor, at: at, statuses: statuses, counts: counts)]
+        return FrameEncoder.counts(cursor: self.cursor.encoded(), at: at, statuses: statuses, counts: counts)
+            .frames(id: MessageWriter.quoted(request.id))
     }
 }

@@ -40,7 +40,7 @@ extension Session {
             if case .live(let group) = subscription.state { return group.coalescer?.isEmpty ?? true }
             return false
         }
-        let cursor = isComplete && !self.subscriptions.isEmpty ? position.text : nil
+        let cursor = isComplete && self.shard.isCaughtUp && !self.subscriptions.isEmpty ? position.text : nil
         self.answer(
             MessageWriter.heartbeat(
                 asOf: Timestamp.iso8601(micros: position.readAt),

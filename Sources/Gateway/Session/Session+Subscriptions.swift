@@ -71,6 +71,7 @@ extension Session {
         self.context.metrics.subscriptions.decrement()
         self.context.interest.remove(subscription.view.filter.columns, feed: subscription.view.feed.name)
         self.shard.close(subscription)
+        subscription.session = nil
     }
 
     /// Reads the views of these feeds anew; a view that does not fit its feed any more ends with an error.

@@ -30,6 +30,8 @@ final class Session: WebSocketSession {
     var openedAt: NIODeadline
     var lastSent: NIODeadline
     var isDraining = false
+    /// The shard will flush.
+    var isDirty = false
 
     /// - Parameter identity: from the upgrade request; `nil`: the first frame has to authenticate.
     init(

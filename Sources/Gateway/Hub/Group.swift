@@ -1,0 +1,97 @@
+import Feed
+import JobFeedProtocol
+
+/// Live subscriptions that are told the very same: one evaluation and one encoding serve all of them; only the id that
+/// each gave itself differs.
+final class Group {
+    struct Key: Hashable {
+        let feed: String
+        let viewer: View.Viewer
+        let channel: ByteText
+        let filter: ByteText?
+        let columns: [String]
+        let maxRate: Double?
+    }
+
+    /// Those with one id: they share the bytes, too.
+    final class Namesakes {
+        /// As JSON.
+        let id: [UInt8]
+        fileprivate let text: ByteText
+        fileprivate var place: Int
+        fileprivate(set) var members: [Subscription] = []
+
+        fileprivate init(id: String, place: Int) {
+            self.text = ByteText(id)
+            self.id = MessageWriter.quoted(id)
+            self.place = place
+        }
+    }
+
+    let key: Key
+    let view: View
+    let shape: Shape
+    let isCounts: Bool
+    private(set) var namesakes: [Namesakes] = []
+    private var byID: [ByteText: Namesakes] = [:]
+    private(set) var memberCount = 0
+    /// Only for `FEED#counts`: as of the shard's position.
+    var counts: StatusCounts
+    /// Only with `max_rate`.
+    var coalescer: Coalescer?
+    var isTimerSet = false
+    /// What the batch at hand means for this view, by the place of the change in it; empty between batches.
+    var pending: [(place: Int, delta: View.Delta)] = []
+
+    init(key: Key, shape: Shape, for subscription: Subscription) {
+        self.key = key
+        self.shape = shape
+        self.view = subscription.view
+        self.isCounts = subscription.isCounts
+        self.counts = subscription.counts
+        self.coalescer = key.maxRate.map(Coalescer.init(maximumRate:))
+    }
+
+    var isEmpty: Bool { self.memberCount == 0 }
+
+    func add(_ subscription: Subscription) {
+        let id = ByteText(subscription.id)
+        let namesakes: Namesakes
+        if let known = self.byID[id] {
+            namesakes = known
+        } else {
+            namesakes = Namesakes(id: subscription.id, place: self.namesakes.count)
+            self.byID[id] = namesakes
+            self.namesakes.append(namesakes)
+        }
+        subscription.membership = (namesakes, namesakes.members.count)
+        namesakes.members.append(subscription)
+        self.memberCount += 1
+    }
+
+    func remove(_ subscription: Subscription) {
+        guard let (namesakes, place) = subscription.membership else { return }
+        subscription.membership = nil
+        self.memberCount -= 1
+        if let last = namesakes.members.popLast(), last !== subscription {
+            namesakes.members[place] = last
+            last.membership = (namesakes, place)
+        }
+        guard namesakes.members.isEmpty else { return }
+        self.byID[namesakes.text] = nil
+        if let last = self.namesakes.popLast(), last !== namesakes {
+            self.namesakes[namesakes.place] = last
+            last.place = namesakes.place
+        }
+    }
+
+    func forgetPending() {
+        self.pending.removeAll(keepingCapacity: self.pending.count < 256)
+    }
+}
+
+@available(*, unavailable)
+extension Group: Sendable {}
+
+@available(*, unavailable)
+extension Group.Namesakes: Sendable {}
