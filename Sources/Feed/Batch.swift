@@ -92,17 +92,17 @@ package struct Batch: Sendable {
     private static func partialColumns(of records: [LogRecord], _ feed: FeedDefinition) -> Set<String> {
         var columns: Set<String> = []
         for record in records where record.operation == .update {
-            guard let row = record.row, row.values.count < feed.columns.count else { continue }
-            columns.formUnion(record.before?.values.keys.map { $0 } ?? [])
+            guard let row = record.row, row.columns.count < feed.columns.count else { continue }
+            columns.formUnion(record.before?.columns.map(\.name) ?? [])
             for column in feed.columns where row[column.name] == nil { columns.insert(column.name) }
         }
         return columns
     }
 
     private static func bytes(of records: [LogRecord], _ moved: [ByteText: Row], changes: Int) -> Int {
-        // Of values that are kept in dictionaries by their column's name, the name and two pointers more.
+        // A name, and a place in the row's text.
         func bytes(_ row: Row?) -> Int {
-            row?.values.reduce(64) { $0 + $1.key.utf8.count + $1.value.bytes.count + 48 } ?? 0
+            row?.columns.reduce(64) { $0 + $1.name.utf8.count + $1.value.bytes.count + 48 } ?? 0
         }
         let rows = records.reduce(0) { $0 + 128 + $1.key.string.utf8.count + bytes($1.row) + bytes($1.before) }
         return 256 + rows + moved.values.reduce(0) { $0 + 64 + bytes($1) } + changes * 128

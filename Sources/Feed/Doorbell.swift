@@ -5,8 +5,10 @@
 package struct Doorbell: Hashable, Sendable {
     /// Nanoseconds throughout.
     package struct Timing: Hashable, Sendable {
-        /// Between two reads while awake.
-        package var awakeInterval: Int64 = 2_000_000
+        /// From one read to the next while awake: the lower bound while much happens.
+        package var awake: ClosedRange<Int64> = 1_000_000...2_000_000
+        /// So many reads in `quietWindow` that found something are much.
+        package var busyReads = 20
         /// So many reads that a ring caused, in `burstWindow`, wake the node.
         package var burstReads = 10
         package var burstWindow: Int64 = 200_000_000
@@ -36,7 +38,7 @@ package struct Doorbell: Hashable, Sendable {
     package enum Action: Hashable, Sendable {
         /// Read at the next ring, and after so many nanoseconds at the latest.
         case wait(Int64)
-        /// Read after so many nanoseconds; rings mean nothing. Ones that come meanwhile may be discarded, before the
+        /// Read so many nanoseconds after the last read began; rings mean nothing. Ones that come meanwhile may be discarded, before the
         /// read.
         case pause(Int64)
         /// Commit `asleep = true`. Then, in a second transaction, get an xid; then call ``armed(barrier:now:)``.
@@ -137,7 +139,7 @@ package struct Doorbell: Hashable, Sendable {
                 return .arm
             }
             self.state = isOver ? .awake(since: now, found: 0) : .awake(since: since, found: count)
-            return .pause(self.timing.awakeInterval)
+            return .pause(count >= self.timing.busyReads ? self.timing.awake.lowerBound : self.timing.awake.upperBound)
         case .fallingAsleep(let barrier, let since):
             if self.isBurst(cause, now) { return self.wakeUp() }
             // Whoever did not ring has ended, and this very read has seen what it did.

@@ -35,6 +35,7 @@ package struct FeedDefinition: Sendable, Equatable {
     package let schema: String
     package let table: String
     package let columns: [Column]
+    package let columnNames: Set<String>
     package let key: [String]
     package let status: String
     package let hops: [Hop]
@@ -76,6 +77,7 @@ package struct FeedDefinition: Sendable, Equatable {
         self.schema = schema
         self.table = table
         self.columns = columns
+        self.columnNames = Set(columns.map(\.name))
         self.key = key
         self.status = status
         self.hops = hops

@@ -162,8 +162,11 @@ package struct OwnerTable: Sendable {
     }
 
     package static func keyText(_ columns: [String], _ row: (String) -> JSONText?) -> ByteText? {
-        var values: [String: JSONText] = [:]
-        for column in columns { values[column] = row(column) }
-        return Row(values: values).keyText(columns)
+        if columns.count == 1 { return row(columns[0])?.scalarText.map { ByteText($0) } }
+        var values = Row.empty
+        for column in columns {
+            if let value = row(column) { values.set(column, value) }
+        }
+        return values.keyText(columns)
     }
 }

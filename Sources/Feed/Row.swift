@@ -1,45 +1,89 @@
 /// A row as the log or a snapshot query gave it: raw JSON per column.
-package struct Row: Sendable, Equatable {
-    package private(set) var values: [String: JSONText]
+///
+/// Columns are few: looking through them takes less time than hashing a name does, and an array is made faster.
+package struct Row: Sendable {
+    package struct Column: Sendable {
+        package let name: String
+        package fileprivate(set) var value: JSONText
+    }
+
+    /// In no particular order.
+    package private(set) var columns: [Column]
 
     package static let empty = Row(values: [:])
 
     package init(values: [String: JSONText]) {
-        self.values = values
+        self.columns = values.map { Column(name: $0, value: $1) }
     }
 
     /// `nil` when the bytes are no JSON object.
     package init?(json bytes: [UInt8]) {
-        var values: [String: JSONText] = [:]
-        guard JSONScanner.forEachMember(of: bytes[...], { values[$0] = $1 }) else { return nil }
-        self.values = values
+        var columns: [Column] = []
+        columns.reserveCapacity(16)
+        guard JSONScanner.forEachMember(of: bytes[...], { columns.append(Column(name: $0, value: $1)) }) else {
+            return nil
+        }
+        self.columns = columns
     }
 
     package init?(json text: String) {
         self.init(json: Array(text.utf8))
     }
 
+    package var values: [String: JSONText] {
+        Dictionary(self.columns.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
+    }
+
+    package var isEmpty: Bool { self.columns.isEmpty }
+
+    /// As in JSON, the last one of a name counts.
+    private func place(_ column: String) -> Int? {
+        var place = self.columns.count
+        while place > 0 {
+            place -= 1
+            if self.columns[place].name == column { return place }
+        }
+        return nil
+    }
+
     package subscript(_ column: String) -> JSONText? {
-        get { self.values[column] }
-        set { self.values[column] = newValue }
+        get { self.place(column).map { self.columns[$0].value } }
+        set {
+            if let newValue { self.set(column, newValue) } else { self.columns.removeAll { $0.name == column } }
+        }
+    }
+
+    package mutating func set(_ column: String, _ value: JSONText) {
+        if let place = self.place(column) {
+            self.columns[place].value = value
+        } else {
+            self.columns.append(Column(name: column, value: value))
+        }
     }
 
     /// This row with `other`'s columns put over its own.
     package func overlaid(with other: Row) -> Row {
-        Row(values: self.values.merging(other.values) { $1 })
+        if self.columns.isEmpty { return other }
+        var row = self
+        for column in other.columns { row.set(column.name, column.value) }
+        return row
     }
 
     /// The key text of `columns`: one column's own text, several escaped and joined by `,`;
     /// `nil` when one of them is null or missing. The same form as `jobfeed.key_text` gives.
     package func keyText(_ columns: [String]) -> ByteText? {
-        if columns.count == 1 { return self.values[columns[0]]?.scalarText.map { ByteText($0) } }
+        if columns.count == 1 { return self[columns[0]]?.scalarText.map { ByteText($0) } }
         var parts: [String] = []
         for column in columns {
-            guard let text = self.values[column]?.scalarText else { return nil }
+            guard let text = self[column]?.scalarText else { return nil }
             parts.append(KeyText.escape(text))
         }
         return ByteText(parts.joined(separator: ","))
     }
+}
+
+extension Row: Equatable {
+    package static func == (left: Self, right: Self) -> Bool { left.values == right.values }
 }
 
 /// The text form of composite keys: `%` and `,` are escaped, `,` separates.

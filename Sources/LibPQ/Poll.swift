@@ -38,13 +38,18 @@ enum Poll {
             pollfd(fd: second ?? -1, events: Int16(POLLIN), revents: 0)
         )
         while true {
-            let left = deadline - ContinuousClock.now
-            let milliseconds = min(max(left / .milliseconds(1), 0).rounded(.up), Double(Int32.max))
+            let left = max(deadline - ContinuousClock.now, .zero)
+            let (seconds, attoseconds) = left.components
             let ready = withUnsafeMutableBytes(of: &entries) {
-                poll($0.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, Int32(milliseconds))
+                clibpq_poll(
+                    $0.baseAddress?.assumingMemoryBound(to: pollfd.self),
+                    2,
+                    Int(min(seconds, 86_400)),
+                    Int(attoseconds / 1_000_000_000)
+                )
             }
             if ready > 0 { return .ready(first: entries.0.revents != 0, second: entries.1.revents != 0) }
-            if ready == 0, left <= .zero || ContinuousClock.now >= deadline { return .timedOut }
+            if ready == 0, left == .zero || ContinuousClock.now >= deadline { return .timedOut }
             // Anything but a signal is reported as readable: the read that follows finds out what is wrong.
             if ready < 0, errno != EINTR { return .ready(first: true, second: false) }
         }

@@ -26,6 +26,9 @@ struct Step: Sendable {
         self.text = Cursor(epoch: epoch, snapshot: end).encoded()
     }
 
+    /// Whether nothing but time has passed.
+    var isIdle: Bool { self.batches.isEmpty && self.resets.isEmpty && self.catalog == nil }
+
     /// Where a subscription stands that has applied this step.
     var cursor: Cursor { Cursor(epoch: self.epoch, snapshot: self.end) }
 }

@@ -11,13 +11,20 @@ struct BatchAssembler {
     /// Compares keys as texts, after a typed comparison failed.
     let asText: Bool
 
-    func batch(_ records: [LogRecord], start: Snapshot, end: Snapshot, isIndexed: Bool? = nil) throws -> Batch {
+    /// - Parameter firstRows: rows of the owner path's first table that the records' links lead to, where they are known.
+    func batch(
+        _ records: [LogRecord],
+        firstRows: [Row]? = nil,
+        start: Snapshot,
+        end: Snapshot,
+        isIndexed: Bool? = nil
+    ) throws -> Batch {
         let isTruncated = records.contains { $0.operation == .truncate }
         var records = records.filter { $0.operation != .truncate }
         var owners = OwnerTable(feed: self.feed)
         for record in records { owners.applyBefore(record, of: self.feed) }
         let moved = try self.movedRows(records)
-        try self.learnOwners(&owners, records, moved)
+        try self.learnOwners(&owners, records, moved, firstRows: firstRows)
         try self.fillLargeColumns(&records)
         return Batch(
             feed: self.feed,
@@ -33,7 +40,12 @@ struct BatchAssembler {
 
     // MARK: Owners
 
-    func learnOwners(_ owners: inout OwnerTable, _ records: [LogRecord], _ moved: [ByteText: Row]) throws {
+    func learnOwners(
+        _ owners: inout OwnerTable,
+        _ records: [LogRecord],
+        _ moved: [ByteText: Row],
+        firstRows: [Row]? = nil
+    ) throws {
         guard let first = self.feed.hops.first else { return }
         var links: Set<ByteText> = []
         for record in records where record.operation != .ownerPath {
@@ -42,6 +54,13 @@ struct BatchAssembler {
                 let link = OwnerTable.keyText(first.from, { before[$0] ?? record.row?[$0] })
             {
                 links.insert(link)
+            }
+        }
+        if let firstRows {
+            let next = OwnerTable.nextColumns(of: self.feed, hop: 0)
+            for key in links { owners.learn(hop: 0, key: key, next: nil) }
+            for row in firstRows {
+                if let key = row.keyText(first.to) { owners.learn(hop: 0, key: key, next: row.keyText(next)) }
             }
         }
         for row in moved.values {
@@ -173,6 +192,27 @@ enum OwnerPath {
     /// The tables that ``joins(of:upTo:)`` reads.
     static func tables(of feed: FeedDefinition, upTo hops: Int) -> [String] {
         [SQLText.table(feed.schema, feed.table)] + feed.hops.prefix(hops).map { SQLText.table($0.schema, $0.table) }
+    }
+
+    /// The row of the path's first table that a record `c` of the log leads to, as JSON; before the change only where it
+    /// led elsewhere then.
+    static func firstRow(of feed: FeedDefinition, before: Bool) -> String {
+        guard let hop = feed.hops.first else { return "NULL" }
+        let next = OwnerTable.nextColumns(of: feed, hop: 0)
+        let names = hop.from.map { SQLText.literal($0) }
+        let on = zip(zip(hop.to, hop.toTypes), names).map { column, name in
+            let value =
+                before
+                ? "CASE WHEN c.before ? \(name) THEN c.before ->> \(name) ELSE c.row ->> \(name) END"
+                : "c.row ->> \(name)"
+            return "t.\(SQLText.identifier(column.0)) = (\(value))::\(SQLText.castable(column.1))"
+        }
+        let condition = before ? "c.op = 'U' AND c.before ?| ARRAY[\(names.joined(separator: ", "))]" : "c.op <> 'S'"
+        return """
+            SELECT to_jsonb(x) FROM (
+                SELECT \(SQLText.list(Set(hop.to + next).sorted(), of: "t")) FROM \(SQLText.table(hop.schema, hop.table)) t
+                WHERE \(condition) AND \(on.joined(separator: " AND "))) AS x LIMIT 1
+            """
     }
 
     /// Where the owner's name stands.

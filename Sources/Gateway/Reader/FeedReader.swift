@@ -135,26 +135,39 @@ final class FeedReader: Sendable {
         var action = doorbell.connected(canListen: ear.canListen, now: Self.now)
         var announced = ContinuousClock.now
         var misses = 0
+        var (began, ended) = (Self.now, Self.now)
+        var (answered, published) = (UInt64.max, began)
         while !self.isStopping {
             let cause: Doorbell.Cause
             switch action {
             case .arm:
+                try self.endTransaction(connection)
                 _ = try registration.announce(isAsleep: true)
                 action = doorbell.armed(barrier: try registration.barrier(), now: Self.now)
                 continue
             case .disarm:
+                try self.endTransaction(connection)
                 _ = try registration.announce(isAsleep: false)
                 action = doorbell.disarmed(now: Self.now)
                 continue
-            case .wait(let nanoseconds): cause = try ear.wait(nanoseconds)
-            case .pause(let nanoseconds): cause = try ear.pause(nanoseconds)
+            case .wait(let nanoseconds):
+                try self.endTransaction(connection)
+                cause = try ear.wait(nanoseconds)
+            case .pause(let nanoseconds):
+                // The next read ends this transaction on its way, unless that is far off.
+                if nanoseconds > Self.longestOpen { try self.endTransaction(connection) }
+                let now = Self.now
+                cause = try ear.pause(max(nanoseconds - (now - began), (ended - began) / 4))
             }
+            began = Self.now
             let asked = self.asked.load(ordering: .relaxed)
             var step = try follower.next(connection, interest: self.interest)
             step.answers = asked
-            self.hub.publish(step)
-            // Ends the transaction only now: its cost is not the subscribers'.
-            try connection.execute("COMMIT")
+            if doorbell.mode != .awake || !step.isIdle || asked != answered || began - published > Self.longestSilence {
+                (answered, published) = (asked, began)
+                self.hub.publish(step)
+            }
+            ended = Self.now
             self.health.read(at: step.readAt, mode: doorbell.mode)
             self.metrics.count(step, cause, in: doorbell.mode)
             action = doorbell.afterRead(found: step.found, snapshot: step.end, cause: cause, now: Self.now)
@@ -165,14 +178,27 @@ final class FeedReader: Sendable {
             }
             if .now - announced > Self.announceInterval {
                 announced = .now
+                try self.endTransaction(connection)
                 try ear.check()
                 if try registration.announce(isAsleep: doorbell.isRung) {
                     action = doorbell.connected(canListen: ear.canListen, now: Self.now)
                 }
             }
         }
+        try self.endTransaction(connection)
         try registration.withdraw()
     }
+
+    /// Not before the step is on its way: the time that this takes is not the subscribers'.
+    private func endTransaction(_ connection: Connection) throws {
+        if connection.transactionStatus == .inTransaction { try connection.execute("COMMIT") }
+    }
+
+    /// A snapshot that is held keeps vacuum from its work, a lock on the log keeps `jobfeed.rotate` waiting.
+    private static let longestOpen: Int64 = 5_000_000
+
+    /// While awake, steps in which nothing happened are not worth waking the loops for, except now and then.
+    private static let longestSilence: Int64 = 20_000_000
 
     /// How often a node proves that it and its LISTEN session are alive.
     private static let announceInterval = Duration.seconds(3)

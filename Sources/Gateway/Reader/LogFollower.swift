@@ -7,6 +7,7 @@ struct LogFollower {
     private var epoch: UInt64? = nil
     private var snapshot: Snapshot? = nil
     private var catalog: [String: FeedDefinition] = [:]
+    private var statement = LogReader.Statement.plain
     /// Keys of these feeds do not cast to their columns' types any more; they are compared as texts.
     private var comparedAsText: Set<String> = []
     /// What subscribers are not told yet: feeds that are others now, and a catalog that says which.
@@ -42,6 +43,7 @@ struct LogFollower {
         let isFirst = self.epoch == nil
         let before = self.catalog.keys
         self.catalog = try Catalog.load(connection)
+        self.chooseStatement()
         self.epoch = epoch
         let start = isFirst ? try LogReader.start(connection, bytes: preload) ?? snapshot : snapshot
         self.snapshot = start
@@ -61,7 +63,7 @@ struct LogFollower {
         }
         var hasRetried = false
         while true {
-            let read = try LogReader.read(connection, since: start)
+            let read = try self.read(connection, since: start)
             if read.stamp != self.stamp || hasRetried || self.isColumnCheckDue || !self.fits(read.records) {
                 try self.refreshCatalog(connection, stamp: read.stamp)
             }
@@ -76,15 +78,17 @@ struct LogFollower {
                 for feed in self.catalog.keys where step.resets[feed] == nil { step.resets[feed] = .overflow }
             }
             do {
+                if read.isRewritten { throw TableRewrite.Failure.rewritten }
                 for (name, records) in read.records {
                     guard let feed = self.catalog[name], step.resets[name] == nil, feed.problem == nil else { continue }
-                    try self.append(records, of: feed, from: start, connection, interest, to: &step)
+                    try self.append(records, read.owners[name], of: feed, from: start, connection, interest, to: &step)
                 }
             } catch TableRewrite.Failure.rewritten {
                 try connection.execute("ROLLBACK")
                 continue
             } catch let error as MismatchedKeys {
                 self.comparedAsText.insert(error.feed)
+                self.chooseStatement()
                 try connection.execute("ROLLBACK")
                 continue
             } catch let error as BrokenFeed {
@@ -92,6 +96,7 @@ struct LogFollower {
                 // Perhaps it was altered a moment ago. If not, only this feed stops, until it is attached again.
                 if hasRetried {
                     self.catalog[error.feed]?.problem = error.message
+                    self.chooseStatement()
                     self.unannounced.resets[error.feed] = .schema
                     self.unannounced.catalog = true
                 }
@@ -105,6 +110,25 @@ struct LogFollower {
         }
     }
 
+    // MARK: The statement
+
+    private mutating func chooseStatement() {
+        self.statement = LogReader.Statement(
+            self.catalog.values.filter { !self.comparedAsText.contains($0.name) }
+        )
+    }
+
+    private mutating func read(_ connection: Connection, since start: Snapshot) throws -> LogReader.Step {
+        do {
+            return try LogReader.read(connection, self.statement, since: start)
+        } catch let error as PostgresError where error.isOfStatement && !self.statement.feeds.isEmpty {
+            // Which feed it is that cannot be read is found out when each is asked for its owners on its own.
+            if connection.transactionStatus != .idle { try connection.execute("ROLLBACK") }
+            self.statement = .plain
+            return try LogReader.read(connection, self.statement, since: start)
+        }
+    }
+
     // MARK: Catalog
 
     /// Columns are altered without a trace in `jobfeed.feed`, so they are compared now and then …
@@ -115,12 +139,12 @@ struct LogFollower {
     /// … and at once when a row has other columns than it should.
     private func fits(_ records: [String: [LogRecord]]) -> Bool {
         records.allSatisfy { name, records in
-            guard let columns = self.catalog[name]?.columns else { return true }
-            let names = Set(columns.map(\.name))
+            guard let names = self.catalog[name]?.columnNames else { return true }
             return records.allSatisfy { record in
                 guard let row = record.row, record.operation != .ownerPath else { return true }
                 let isWhole = record.operation != .update
-                return row.values.keys.allSatisfy(names.contains) && (!isWhole || row.values.count == names.count)
+                return row.columns.allSatisfy { names.contains($0.name) }
+                    && (!isWhole || row.columns.count == names.count)
             }
         }
     }
@@ -135,6 +159,7 @@ struct LogFollower {
             self.unannounced.catalog = true
             self.catalog = fresh
             self.comparedAsText = []
+            self.chooseStatement()
         }
         self.stamp = stamp
         self.columnsChecked = .now
@@ -142,6 +167,7 @@ struct LogFollower {
 
     private func append(
         _ records: [LogRecord],
+        _ owners: [Row]?,
         of feed: FeedDefinition,
         from start: Snapshot,
         _ connection: Connection,
@@ -155,13 +181,13 @@ struct LogFollower {
             asText: self.comparedAsText.contains(feed.name)
         )
         do {
-            let batch = try assembler.batch(records, start: start, end: step.end)
+            let batch = try assembler.batch(records, firstRows: owners, start: start, end: step.end)
             if batch.isTruncated { step.resets[feed.name] = .truncate } else { step.batches.append(batch) }
         } catch LogReader.Failure.tooLarge {
             step.resets[feed.name] = .overflow
         } catch let error as PostgresError where error.isDataException && !assembler.asText {
             throw MismatchedKeys(feed: feed.name)
-        } catch let error as PostgresError where error.kind == .server && error.sqlState?.hasPrefix("57") != true {
+        } catch let error as PostgresError where error.isOfStatement {
             // Whatever the reason, it would be the same each time: the other feeds go on.
             throw BrokenFeed(
                 feed: feed.name,
@@ -185,6 +211,9 @@ private struct BrokenFeed: Error {
 }
 
 extension PostgresError {
+    /// It would fail again: neither the connection nor an operator's intervention is to blame.
+    fileprivate var isOfStatement: Bool { self.kind == .server && self.sqlState?.hasPrefix("57") != true }
+
     /// SQLSTATE class 22, such as an invalid text representation.
     var isDataException: Bool { self.sqlState?.hasPrefix("22") ?? false }
 }

@@ -26,6 +26,11 @@ struct LogReader {
         /// Sees all that was ever dropped from the log; `nil` when nothing was.
         let horizon: Snapshot?
         var records: [String: [LogRecord]]
+        /// By feed: rows of the first table of the owner path to which the records' links lead, for feeds whose path the
+        /// statement knows; complete.
+        var owners: [String: [Row]] = [:]
+        /// A table of an owner path was rewritten after the snapshot.
+        var isRewritten = false
         var isTooLarge: Bool
     }
 
@@ -46,16 +51,40 @@ struct LogReader {
         """
     }
 
-    private static let readSQL = """
-        SELECT pg_current_snapshot()::text,
-               (SELECT coalesce(string_agg(xmin::text, ',' ORDER BY name), '') FROM jobfeed.feed) || '/'
-                   || \(Revocations.stampSQL),
-               (extract(epoch FROM statement_timestamp()) * 1000000)::bigint,
-               (SELECT snapshot::text FROM jobfeed.horizon),
-               \(Self.columns)
-        FROM (SELECT 1) AS always LEFT JOIN (\(Self.span(filter: ""))) AS c ON true
-        ORDER BY c.seq LIMIT \(Self.maximumRecords + 1)
-        """
+    /// What is prepared to read all feeds.
+    struct Statement {
+        let name: String
+        let sql: String
+        /// Feeds whose owners come along.
+        let feeds: Set<String>
+
+        /// Knows nothing of feeds, so nothing in their tables can make it fail.
+        static let plain = Statement([])
+
+        init(_ feeds: some Collection<FeedDefinition>) {
+            let known = feeds.filter { $0.hops.count == 1 && $0.problem == nil }.sorted { $0.name < $1.name }
+            let owners = [false, true].map { isBefore in
+                let cases = known.map {
+                    "WHEN \(SQLText.literal($0.name)) THEN (\(OwnerPath.firstRow(of: $0, before: isBefore)))"
+                }
+                return known.isEmpty ? "NULL" : "CASE c.feed \(cases.joined(separator: "\n")) END"
+            }
+            let tables = Set(known.map { SQLText.table($0.hops[0].schema, $0.hops[0].table) }).sorted()
+            let guarded = known.isEmpty ? "true" : "c.seq IS NULL OR (SELECT \(TableRewrite.none(of: tables)))"
+            self.feeds = Set(known.map(\.name))
+            self.sql = """
+                SELECT pg_current_snapshot()::text,
+                       (SELECT coalesce(string_agg(xmin::text, ',' ORDER BY name), '') FROM jobfeed.feed) || '/'
+                           || \(Revocations.stampSQL),
+                       (extract(epoch FROM statement_timestamp()) * 1000000)::bigint,
+                       (SELECT snapshot::text FROM jobfeed.horizon),
+                       \(LogReader.columns), \(owners.joined(separator: ", ")), \(guarded)
+                FROM (SELECT 1) AS always LEFT JOIN (\(LogReader.span(filter: ""))) AS c ON true
+                ORDER BY c.seq LIMIT \(LogReader.maximumRecords + 1)
+                """
+            self.name = "jobfeed_read_" + String(Cursor.fingerprint(ofEpoch: self.sql), radix: 36)
+        }
+    }
 
     private static let replaySQL = """
         SELECT \(Self.columns) FROM (\(Self.span(filter: " AND feed = $2"))) AS c
@@ -70,23 +99,28 @@ struct LogReader {
         ]
     }
 
-    /// To be run once on a connection that ``read(since:)`` is called with.
+    /// To be run once on a connection that ``read(_:_:since:)`` is called with.
     static func prepare(_ connection: Connection) throws {
-        guard !connection.settings.isPooled else { return try connection.prepare("jobfeed_read", self.readSQL) }
+        guard !connection.settings.isPooled else { return }
         // The planner cannot know how little lies behind a snapshot; a sequential scan is never right here.
         let settings = ["enable_seqscan = off", "plan_cache_mode = force_generic_plan"]
         try connection.execute("SET search_path = pg_catalog; " + settings.map { "SET \($0)" }.joined(separator: "; "))
-        try connection.prepare("jobfeed_read", self.readSQL)
     }
 
-    /// Opens a transaction, which the caller ends, and reads all feeds.
-    static func read(_ connection: Connection, since snapshot: Snapshot) throws -> Step {
+    /// Opens a transaction, which the caller ends, and reads all feeds; a transaction that is open is ended before.
+    static func read(_ connection: Connection, _ statement: Statement, since snapshot: Snapshot) throws -> Step {
+        var isOpen = connection.transactionStatus == .inTransaction
+        if !connection.isPrepared(statement.name) {
+            if isOpen { try connection.execute("COMMIT") }
+            isOpen = false
+            try connection.prepare(statement.name, statement.sql)
+        }
         let result = try connection.beginThenQueryPrepared(
-            [self.begin] + self.transactionSettings(connection) + [self.lockLog],
-            "jobfeed_read",
+            (isOpen ? ["COMMIT"] : []) + [self.begin] + self.transactionSettings(connection) + [self.lockLog],
+            statement.name,
             [snapshot.text]
         )
-        return try self.step(result, limit: self.maximumRecords)
+        return try self.step(result, statement)
     }
 
     /// Where to begin so that the log from there on has about so many bytes.
@@ -138,18 +172,25 @@ struct LogReader {
         return records
     }
 
-    private static func step(_ result: borrowing LibPQ.Result, limit: Int) throws -> Step {
+    private static func step(_ result: borrowing LibPQ.Result, _ statement: Statement) throws -> Step {
         guard let snapshot = result.string(0, 0).flatMap({ Snapshot(text: $0) }) else {
             throw PostgresError(kind: .server, message: "the database returned no snapshot")
         }
         var records: [String: [LogRecord]] = [:]
-        if result.int64(0, 4) != nil, result.rowCount <= limit {
+        var owners: [String: [Row]] = [:]
+        let isTooLarge = result.rowCount > self.maximumRecords
+        if result.int64(0, 4) != nil, !isTooLarge {
             for row in 0..<result.rowCount {
                 result.withRow(row) { row in
                     guard let record = LogRecord(row, at: 4), let feed = row.string(6) else { return }
                     records[feed, default: []].append(record)
+                    for column in [13, 14] {
+                        guard let owner = row.bytes(column).flatMap({ Row(json: $0) }) else { continue }
+                        owners[feed, default: []].append(owner)
+                    }
                 }
             }
+            for feed in statement.feeds where records[feed] != nil && owners[feed] == nil { owners[feed] = [] }
         }
         return Step(
             snapshot: snapshot,
@@ -157,7 +198,9 @@ struct LogReader {
             stamp: result.string(0, 1) ?? "",
             horizon: result.string(0, 3).flatMap { Snapshot(text: $0) },
             records: records,
-            isTooLarge: result.rowCount > limit
+            owners: owners,
+            isRewritten: result.bool(0, result.columnCount - 1) != true,
+            isTooLarge: isTooLarge
         )
     }
 }
