@@ -8,6 +8,7 @@ final class RecordingSession: WebSocketSession {
     private(set) var connection: WebSocketConnection?
     var onText: (WebSocketConnection, ByteBuffer) -> Void = { _, _ in }
     var onDraining: (WebSocketConnection) -> Void = { _ in }
+    var onClosed: () -> Void = {}
 
     func opened(_ connection: WebSocketConnection) {
         self.connection = connection
@@ -35,5 +36,6 @@ final class RecordingSession: WebSocketSession {
     func closed(_ reason: CloseReason) {
         self.events.append("closed \(reason.initiator) \(reason.code)")
         self.connection = nil
+        self.onClosed()
     }
 }

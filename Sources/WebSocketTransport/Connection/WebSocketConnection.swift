@@ -13,6 +13,8 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
     private var session: (any WebSocketSession)?
     private var context: ChannelHandlerContext?
     private var hasOpened = false
+    private var direct = DirectSend(descriptor: nil)
+    /// Something was written to NIO and not flushed.
     private var needsFlush = false
     /// How many calls of the session are on the stack.
     private var callDepth = 0
@@ -202,6 +204,8 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
             return
         }
         self.hasOpened = true
+        self.direct = DirectSend(descriptor: DirectSend.descriptor(of: context.channel))
+        self.reopenDirect(context)
         _ = self.machine.writabilityChanged(to: context.channel.isWritable, now: self.eventLoop.now)
         self.rearmTimer()
         self.session?.opened(self)
@@ -217,16 +221,41 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
     }
 
     private func write(_ frame: OutboundFrame, _ context: ChannelHandlerContext) {
+        if self.direct.append(frame.bytes) {
+            return
+        }
+        self.writeWhatWaits(context)
         self.needsFlush = true
         context.write(self.wrapOutboundOut(frame.bytes), promise: nil)
     }
 
+    /// Gives to NIO what was meant to be sent directly.
+    private func writeWhatWaits(_ context: ChannelHandlerContext) {
+        while let bytes = self.direct.takeForNIO() {
+            self.needsFlush = true
+            context.write(self.wrapOutboundOut(bytes), promise: nil)
+        }
+    }
+
     private func flushIfNeeded(_ context: ChannelHandlerContext) {
+        if !self.direct.isEmpty {
+            if context.channel.isActive, self.direct.flush() {
+                return
+            }
+            self.writeWhatWaits(context)
+        }
         guard self.needsFlush else {
             return
         }
         self.needsFlush = false
         context.flush()
+        self.reopenDirect(context)
+    }
+
+    private func reopenDirect(_ context: ChannelHandlerContext) {
+        if let bytes = try? context.channel.syncOptions?.getOption(.bufferedWritableBytes) {
+            self.direct.reopen(bytesInNIO: bytes)
+        }
     }
 
     private func drain(_ context: ChannelHandlerContext) {
@@ -249,6 +278,7 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
     }
 
     private func run(_ close: ConnectionStateMachine.Close, _ context: ChannelHandlerContext) {
+        self.writeWhatWaits(context)
         for frame in close.pending {
             self.write(frame, context)
         }
