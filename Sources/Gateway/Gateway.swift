@@ -102,7 +102,7 @@ package struct Gateway {
         limits.commandsPerSecond = configuration.commandsPerSecond
         limits.subscriptions = configuration.subscriptionsPerConnection
         limits.messageBytes = configuration.messageBytes
-        let context = SessionContext(
+        let sessionContext = SessionContext(
             node: configuration.node,
             limits: limits,
             census: census,
@@ -117,6 +117,7 @@ package struct Gateway {
             metrics: metrics,
             logger: self.logger
         )
+        let context = Shared(sessionContext)
         registry.onRender {
             metrics.process.collect()
             metrics.users.set(census.users)
@@ -137,6 +138,10 @@ package struct Gateway {
             registry: registry,
             metrics: metrics
         )
+        let webSocket = GatewayChannel.configuration(
+            messageBytes: configuration.messageBytes,
+            pingInterval: configuration.pingInterval
+        )
         let admission = Admission(
             authenticator: authenticator,
             origins: configuration.origins,
@@ -154,8 +159,8 @@ package struct Gateway {
                     census: census,
                     hub: hub,
                     context: context,
+                    webSocket: webSocket,
                     certificate: certificate,
-                    pingInterval: configuration.pingInterval,
                     deflate: deflate
                 )
             },
@@ -171,7 +176,8 @@ package struct Gateway {
             eventLoopGroupProvider: .shared(group),
             logger: self.logger
         )
-        var services: [any Service] = [application]
+        // The last is stopped first: sockets close after the server was told to.
+        var services: [any Service] = [census, application]
         if let certificate { services.append(await CertificateReloader(certificate)) }
         let running = services
         let outcome = await Self.outcome {

@@ -1,5 +1,6 @@
 import Feed
 import NIOCore
+import Synchronization
 import Testing
 
 @testable import Gateway
@@ -93,5 +94,34 @@ struct ConnectionCensusTests {
         census.leave(seats[1])
         census.leave(seats[2])
         #expect(census.users == 1)
+    }
+
+    @Test(.timeLimit(.minutes(1))) func theLastToLeaveEndsTheWait() async throws {
+        let census = self.census()
+        await census.waitUntilEmpty()
+        let seats = [try self.open(census, "a").seat, try self.open(census, nil).seat]
+        let flag = Flag()
+        let waiting = Task {
+            await census.waitUntilEmpty()
+            flag.isOver.withLock { $0 = true }
+        }
+        census.leave(seats[0])
+        for _ in 0..<100 { await Task.yield() }
+        #expect(!flag.isOver.withLock { $0 })
+        census.leave(seats[1])
+        await waiting.value
+        #expect(flag.isOver.withLock { $0 })
+    }
+
+    private final class Flag: Sendable {
+        let isOver = Mutex(false)
+    }
+
+    @Test(.timeLimit(.minutes(1))) func cancellationEndsTheWait() async throws {
+        let census = self.census()
+        _ = try self.open(census, "a")
+        let waiting = Task { await census.waitUntilEmpty() }
+        waiting.cancel()
+        await waiting.value
     }
 }

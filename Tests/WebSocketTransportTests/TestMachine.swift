@@ -12,7 +12,7 @@ final class TestMachine {
         configuration.maxQueuedBytes = 20
         configuration.pingInterval = nil
         change(&configuration)
-        self.machine = ConnectionStateMachine(configuration: configuration, isServer: isServer, now: now)
+        self.machine = ConnectionStateMachine(configuration: Shared(configuration), isServer: isServer, now: now)
     }
 
     var isOpen: Bool { self.machine.isOpen }

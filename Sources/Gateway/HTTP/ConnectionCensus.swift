@@ -53,6 +53,8 @@ final class ConnectionCensus: Sendable {
         var webSockets = 0
         var users: [ByteText: Int] = [:]
         var addresses: [Network: Int] = [:]
+        /// Waits for the last WebSocket to close.
+        var waiting: CheckedContinuation<Void, Never>?
     }
 
     let limits: ConnectionLimits
@@ -127,7 +129,7 @@ final class ConnectionCensus: Sendable {
     }
 
     func leave(_ seat: Seat) {
-        self.state.withLock { state in
+        let waiting = self.state.withLock { state in
             seat.place.withLock { place in
                 switch place {
                 case .handshake: state.handshakes -= 1
@@ -139,6 +141,24 @@ final class ConnectionCensus: Sendable {
                 }
                 place = .left
             }
+            return state.webSockets == 0 ? state.waiting.take() : nil
+        }
+        waiting?.resume()
+    }
+
+    /// Returns when no WebSocket is open, or when its task is cancelled.
+    func waitUntilEmpty() async {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = self.state.withLock { state in
+                    let isOver = state.webSockets == 0 || Task.isCancelled
+                    if !isOver { state.waiting = continuation }
+                    return isOver
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            self.state.withLock { $0.waiting.take() }?.resume()
         }
     }
 

@@ -28,10 +28,10 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
     let admission: Admission
     let census: ConnectionCensus
     let hub: Hub
-    let context: SessionContext
+    let context: Shared<SessionContext>
+    let webSocket: Shared<WebSocketConnection.Configuration>
     /// `nil`: plain text.
     let certificate: ServerCertificate?
-    let pingInterval: Duration
     /// `nil`: messages are not compressed.
     let deflate: PerMessageDeflate?
     let handshakeTimeout: TimeAmount = .seconds(10)
@@ -39,6 +39,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
+            try ReadBuffers.install(on: channel)
             if let certificate { try channel.pipeline.syncOperations.addHandler(certificate.handler) }
             let seat = self.census.enter(channel.remoteAddress)
             if let seat { channel.closeFuture.whenComplete { _ in self.census.leave(seat) } }
@@ -124,7 +125,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
     }
 
     private func problem(_ refusal: ConnectionCensus.Refusal) -> Problem {
-        self.context.metrics.refusals.increment(refusal)
+        self.context.value.metrics.refusals.increment(refusal)
         return Problem(refusal, self.census.limits)
     }
 
@@ -144,19 +145,32 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
             shard: shard.value,
             eventLoop: channel.eventLoop
         )
-        var configuration = WebSocketConnection.Configuration()
-        configuration.maxMessageBytes = self.context.limits.messageBytes
-        // The session's outbox hands over little at once and has the bound; a single frame may be of any size.
-        configuration.maxQueuedBytes = .max
-        configuration.deflate = deflate
-        configuration.pingInterval = self.pingInterval
-        configuration.pongTimeout = min(configuration.pongTimeout, self.pingInterval)
         let connection = WebSocketConnection(
-            configuration: configuration,
+            configuration: self.configuration(deflate),
             session: session,
             eventLoop: channel.eventLoop
         )
         try connection.install(on: channel)
+    }
+
+    private func configuration(_ deflate: PerMessageDeflate?) -> Shared<WebSocketConnection.Configuration> {
+        guard let deflate else { return self.webSocket }
+        var configuration = self.webSocket.value
+        configuration.deflate = deflate
+        return Shared(configuration)
+    }
+
+    static func configuration(
+        messageBytes: Int,
+        pingInterval: Duration
+    ) -> Shared<WebSocketConnection.Configuration> {
+        var configuration = WebSocketConnection.Configuration()
+        configuration.maxMessageBytes = messageBytes
+        // The session's outbox hands over little at once and has the bound; a single frame may be of any size.
+        configuration.maxQueuedBytes = .max
+        configuration.pingInterval = pingInterval
+        configuration.pongTimeout = min(configuration.pongTimeout, pingInterval)
+        return Shared(configuration)
     }
 
     func handle(value: Value, logger: Logger) async {
@@ -167,7 +181,8 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                 switch outcome {
                 case .http(let http): await self.handleHTTP(asyncChannel: http, logger: logger)
                 case .refused(let http, let problem): try await self.refuse(http, problem)
-                case .webSocket: try await value.channel.closeFuture.get()
+                // A task that waits for the end of each takes 5 KB; the census waits for all.
+                case .webSocket: break
                 }
             } catch {
                 // A failed upgrade leaves nobody else who would close the socket.
@@ -183,7 +198,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
         _ http: NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>,
         _ problem: Problem
     ) async throws {
-        self.context.metrics.httpResponse(status: problem.status.code)
+        self.context.value.metrics.httpResponse(status: problem.status.code)
         try await http.executeThenClose { _, outbound in
             var headers = problem.headers
             let body = problem.body

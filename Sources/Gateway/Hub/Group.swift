@@ -1,5 +1,6 @@
 import Feed
 import JobFeedProtocol
+import WebSocketTransport
 
 /// Live subscriptions that are told the very same: one evaluation and one encoding serve all of them; only the id that
 /// each gave itself differs.
@@ -30,6 +31,7 @@ final class Group {
 
     let key: Key
     let view: View
+    private let sharedView: Shared<View>
     let shape: Shape
     let isCounts: Bool
     private(set) var namesakes: [Namesakes] = []
@@ -46,6 +48,7 @@ final class Group {
     init(key: Key, shape: Shape, for subscription: Subscription) {
         self.key = key
         self.shape = shape
+        self.sharedView = Shared(subscription.view)
         self.view = subscription.view
         self.isCounts = subscription.isCounts
         self.counts = subscription.counts
@@ -66,6 +69,7 @@ final class Group {
         }
         subscription.membership = (namesakes, namesakes.members.count)
         namesakes.members.append(subscription)
+        subscription.share(self.sharedView)
         self.memberCount += 1
     }
 

@@ -1,5 +1,6 @@
 import Feed
 import JobFeedProtocol
+import WebSocketTransport
 
 /// One open subscription of one session; lives on the session's event loop.
 final class Subscription {
@@ -15,7 +16,8 @@ final class Subscription {
 
     let request: Subscribe
     let channel: Channel
-    private(set) var view: View
+    /// Shared with its group, once it has one.
+    private var sharedView: Shared<View>
     /// `nil` after its end.
     var session: Session?
     var state: State = .closed
@@ -34,6 +36,8 @@ final class Subscription {
 
     var id: String { self.request.id }
 
+    var view: View { self.sharedView.value }
+
     var isCounts: Bool {
         if case .counts = self.channel { return true }
         return false
@@ -42,14 +46,18 @@ final class Subscription {
     init(request: Subscribe, channel: Channel, view: View, session: Session) {
         self.request = request
         self.channel = channel
-        self.view = view
+        self.sharedView = Shared(view)
         self.session = session
     }
 
     /// Is to be loaded again, with the view as the feed defines it now.
     func restart(with view: View) {
-        self.view = view
+        self.sharedView = Shared(view)
         self.generation += 1
+    }
+
+    func share(_ view: Shared<View>) {
+        self.sharedView = view
     }
 }
 

@@ -73,9 +73,11 @@ struct LoadQueue {
         while let load = self.waiting.popFirst() {
             guard load.isCurrent else { continue }
             self.current = load
-            return load
+            break
         }
-        return nil
+        // An empty queue keeps no storage.
+        if self.waiting.isEmpty { self.waiting = [] }
+        return self.current
     }
 
     mutating func finished() {

@@ -77,7 +77,7 @@ extension Session {
     /// Reads the views of these feeds anew; a view that does not fit its feed any more ends with an error.
     func reset(_ feeds: [String: ResetReason]) {
         guard let identity = self.identity else { return }
-        for subscription in Array(self.subscriptions.values) {
+        for subscription in self.subscriptions.values {
             guard let reason = feeds[subscription.view.feed.name] else { continue }
             do throws(SubscribeError) {
                 let plan = try SubscriptionPlan(subscription.request, identity: identity, catalog: self.shard.catalog)

@@ -9,10 +9,10 @@ import WebSocketTransport
 
 /// One client's conversation: who it is, what it asked for, what waits to be sent. Lives on its connection's event loop.
 final class Session: WebSocketSession {
-    let context: SessionContext
+    private let sharedContext: Shared<SessionContext>
     let shard: Shard
     let eventLoop: any EventLoop
-    let name: String
+    private let number = UInt64.random(in: .min ... .max)
     let seat: ConnectionCensus.Seat
     var connection: WebSocketConnection?
     var identity: Identity?
@@ -20,7 +20,7 @@ final class Session: WebSocketSession {
     /// The version of the revocations that this identity was compared with.
     var revocationsSeen: UInt64? = nil
     var waiting: Deque<Command> = []
-    var subscriptions: [String: Subscription] = [:]
+    var subscriptions = SubscriptionList()
     /// Ids of subscriptions to a feed that nobody knows yet, each with a number of its own.
     var postponed: [String: UInt64] = [:]
     var loads = LoadQueue()
@@ -37,20 +37,23 @@ final class Session: WebSocketSession {
     init(
         identity: Identity?,
         seat: ConnectionCensus.Seat,
-        context: SessionContext,
+        context: Shared<SessionContext>,
         shard: Shard,
         eventLoop: any EventLoop
     ) {
         self.seat = seat
         self.identity = identity
-        self.context = context
+        self.sharedContext = context
         self.shard = shard
         self.eventLoop = eventLoop
-        self.name = "c_" + String(UInt64.random(in: .min ... .max), radix: 36)
-        self.budget = CommandBudget(perSecond: context.limits.commandsPerSecond, now: eventLoop.now)
+        self.budget = CommandBudget(perSecond: context.value.limits.commandsPerSecond, now: eventLoop.now)
         self.openedAt = eventLoop.now
         self.lastSent = eventLoop.now
     }
+
+    var context: SessionContext { self.sharedContext.value }
+
+    var name: String { "c_" + String(self.number, radix: 36) }
 
     // MARK: WebSocketSession
 
@@ -101,7 +104,7 @@ final class Session: WebSocketSession {
 
     func closed(_ reason: CloseReason) {
         self.context.logger.debug("Disconnected", metadata: self.metadata.merging(["reason": "\(reason)"]) { $1 })
-        for subscription in Array(self.subscriptions.values) { self.end(subscription) }
+        for subscription in self.subscriptions.values { self.end(subscription) }
         self.context.metrics.connectionClosed(reason)
         self.waiting.removeAll()
         self.outbox = Outbox()

@@ -84,12 +84,15 @@ struct ConnectionStateMachine: ~Copyable {
     }
 
     private let isServer: Bool
-    private let configuration: WebSocketConnection.Configuration
+    private let shared: Shared<WebSocketConnection.Configuration>
     private var state: State
 
-    init(configuration: WebSocketConnection.Configuration, isServer: Bool, now: NIODeadline) {
+    private var configuration: WebSocketConnection.Configuration { self.shared.value }
+
+    init(configuration: Shared<WebSocketConnection.Configuration>, isServer: Bool, now: NIODeadline) {
         self.isServer = isServer
-        self.configuration = configuration
+        self.shared = configuration
+        let configuration = configuration.value
         let assembler = MessageAssembler(
             isServer: isServer,
             maxMessageBytes: configuration.maxMessageBytes,
@@ -105,6 +108,15 @@ struct ConnectionStateMachine: ~Copyable {
     var isOpen: Bool {
         switch self.state {
         case .open: true
+        case .closing: false
+        case .closed: false
+        }
+    }
+
+    /// Whether ``send(_:now:)`` would let a frame through as it is.
+    var isClear: Bool {
+        switch self.state {
+        case .open(let open): open.isClear
         case .closing: false
         case .closed: false
         }

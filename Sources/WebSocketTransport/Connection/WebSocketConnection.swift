@@ -8,7 +8,7 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
     package typealias OutboundOut = ByteBuffer
 
     private let isServer: Bool
-    let configuration: Configuration
+    private let shared: Shared<Configuration>
     private var machine: ConnectionStateMachine
     private var session: (any WebSocketSession)?
     private var context: ChannelHandlerContext?
@@ -22,14 +22,25 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
 
     package let eventLoop: any EventLoop
 
-    package init(
+    var configuration: Configuration { self.shared.value }
+
+    package convenience init(
         configuration: Configuration,
         session: any WebSocketSession,
         isServer: Bool = true,
         eventLoop: any EventLoop
     ) {
+        self.init(configuration: Shared(configuration), session: session, isServer: isServer, eventLoop: eventLoop)
+    }
+
+    package init(
+        configuration: Shared<Configuration>,
+        session: any WebSocketSession,
+        isServer: Bool = true,
+        eventLoop: any EventLoop
+    ) {
         self.isServer = isServer
-        self.configuration = configuration
+        self.shared = configuration
         self.session = session
         self.eventLoop = eventLoop
         self.machine = ConnectionStateMachine(configuration: configuration, isServer: isServer, now: eventLoop.now)
@@ -51,6 +62,9 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
         self.callDepth += 1
         defer { self.callDepth -= 1 }
         let frame = self.configuration.deflate.map(frame.deflated) ?? frame
+        if self.machine.isClear {
+            return self.write(frame, context)
+        }
         switch self.machine.send(frame, now: self.eventLoop.now) {
         case .write(let frame): self.write(frame, context)
         case .queued, .drop: break
