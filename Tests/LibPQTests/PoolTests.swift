@@ -35,6 +35,28 @@ import Testing
         }
     }
 
+    @Test func tellsWhoDoesNotAwait() async throws {
+        try await withPool(Server.settings()) { pool in
+            let pid = try await withCheckedThrowingContinuation { continuation in
+                pool.run(for: "a") {
+                    $0.backendPID
+                } then: {
+                    continuation.resume(with: $0)
+                }
+            }
+            #expect(pid > 0)
+            await #expect(throws: CancellationError.self) {
+                try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                    pool.run(for: "a") { _ in
+                        throw CancellationError()
+                    } then: {
+                        continuation.resume(with: $0)
+                    }
+                }
+            }
+        }
+    }
+
     @Test func runsAsManyAtOnceAsItHasThreads() async throws {
         try await withPool(Server.settings(), size: 3) { pool in
             let gate = Gate()

@@ -134,13 +134,14 @@ extension Session {
         let ticket = load.ticket
         let trace = load.trace
         let user = self.identity?.user ?? ""
-        let loaded = self.eventLoop.makeFutureWithTask {
-            try await pool.withConnection(for: user) { connection in
-                if ticket.isAbandoned { throw CancellationError() }
-                return try trace.snapshot { try loader.load(connection) }
-            }
+        let loaded = self.eventLoop.makePromise(of: SnapshotLoader.Loaded.self)
+        pool.run(for: user) { connection in
+            if ticket.isAbandoned { throw CancellationError() }
+            return try trace.snapshot { try loader.load(connection) }
+        } then: {
+            loaded.completeWith($0)
         }
-        loaded.assumeIsolated().whenComplete { result in self.finish(load, result) }
+        loaded.futureResult.assumeIsolated().whenComplete { result in self.finish(load, result) }
     }
 
     func finish(_ load: LoadQueue.Load, _ result: Swift.Result<SnapshotLoader.Loaded, any Error>) {
