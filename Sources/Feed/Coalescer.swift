@@ -27,6 +27,8 @@ package struct Coalescer: Sendable {
     }
 
     package var isEmpty: Bool { self.held.isEmpty }
+    /// Rows of which something is held.
+    package var count: Int { self.held.count }
 
     /// - Parameter now: nanoseconds on any clock that does not go back.
     /// - Returns: what is to be sent now.

@@ -35,6 +35,8 @@ final class Group {
     let shape: Shape
     let isCounts: Bool
     private(set) var namesakes: [Namesakes] = []
+    /// Members whose sockets are behind; each is told by itself, as much as it can take.
+    private(set) var laggards: [Subscription] = []
     private var byID: [ByteText: Namesakes] = [:]
     private(set) var memberCount = 0
     /// Only for `FEED#counts`: as of the shard's position.
@@ -58,6 +60,41 @@ final class Group {
     var isEmpty: Bool { self.memberCount == 0 }
 
     func add(_ subscription: Subscription) {
+        self.enlist(subscription)
+        self.memberCount += 1
+    }
+
+    func remove(_ subscription: Subscription) {
+        guard subscription.lag != nil || subscription.membership != nil else { return }
+        if subscription.lag != nil {
+            subscription.lag = nil
+            self.laggards.removeAll { $0 === subscription }
+        } else {
+            self.discharge(subscription)
+        }
+        self.memberCount -= 1
+    }
+
+    /// - Parameter now: nanoseconds, as for ``Coalescer``.
+    func fellBehind(_ subscription: Subscription, now: Int64) {
+        guard subscription.lag == nil, subscription.membership != nil else { return }
+        self.discharge(subscription)
+        // Never due: it is flushed when the socket has caught up.
+        var lag = Coalescer(maximumRate: 1e-9)
+        _ = lag.flush(now: now)
+        subscription.lag = lag
+        self.laggards.append(subscription)
+    }
+
+    /// What was held back has been taken out of ``Subscription/lag``.
+    func caughtUp(_ subscription: Subscription) {
+        guard subscription.lag != nil else { return }
+        subscription.lag = nil
+        self.laggards.removeAll { $0 === subscription }
+        self.enlist(subscription)
+    }
+
+    private func enlist(_ subscription: Subscription) {
         let id = ByteText(subscription.id)
         let namesakes: Namesakes
         if let known = self.byID[id] {
@@ -70,13 +107,11 @@ final class Group {
         subscription.membership = (namesakes, namesakes.members.count)
         namesakes.members.append(subscription)
         subscription.share(self.sharedView)
-        self.memberCount += 1
     }
 
-    func remove(_ subscription: Subscription) {
+    private func discharge(_ subscription: Subscription) {
         guard let (namesakes, place) = subscription.membership else { return }
         subscription.membership = nil
-        self.memberCount -= 1
         if let last = namesakes.members.popLast(), last !== subscription {
             namesakes.members[place] = last
             last.membership = (namesakes, place)

@@ -174,6 +174,10 @@ final class Shard {
             session.isDirty = true
             self.dirty.append(session)
         }
+        if session.isBehind, case .live(let group) = subscription.state, !group.isCounts {
+            group.fellBehind(subscription, now: self.nanoseconds)
+            session.isLagging = true
+        }
     }
 
     /// Queues frames for the members of a group, all of whom are told the same.
@@ -229,8 +233,11 @@ final class Shard {
                     group.pending.lazy.map(\.delta),
                     at: group.pending.last.map { batch.changes[$0.place].at },
                     sent: sum,
-                    receivers: group.memberCount
+                    receivers: group.memberCount - group.laggards.count
                 )
+                if !group.laggards.isEmpty {
+                    self.tellLaggards(of: group, group.pending.map { (batch.changes[$0.place], $0.delta) }, cursor)
+                }
             }
             group.forgetPending()
         }
@@ -244,8 +251,54 @@ final class Shard {
             steps.lazy.map(\.delta),
             at: steps.last?.change.at,
             sent: sum,
-            receivers: group.memberCount
+            receivers: group.memberCount - group.laggards.count
         )
+        self.tellLaggards(of: group, steps, cursor)
+    }
+
+    // MARK: Sockets that are behind
+
+    /// Rows whose gauges are held back for one subscription.
+    private static let maximumHeld = 10_000
+
+    /// Gauges wait, merged, until the socket has taken what it was sent; events go out behind them.
+    private func tellLaggards(of group: Group, _ steps: [Coalescer.Step], _ cursor: String) {
+        for laggard in group.laggards {
+            let before = laggard.lag?.merged ?? 0
+            guard let passed = laggard.lag?.pass(steps, in: group.view, now: self.nanoseconds) else { continue }
+            self.metrics.coalesced.increment(by: (laggard.lag?.merged ?? before) - before)
+            self.tell(passed, laggard, cursor, group.shape)
+            if laggard.lag?.count ?? 0 > Self.maximumHeld { laggard.session?.tooSlow() }
+        }
+    }
+
+    private func tell(_ steps: [Coalescer.Step], _ laggard: Subscription, _ cursor: String, _ shape: Shape) {
+        guard !steps.isEmpty else { return }
+        let frames = FrameEncoder.changes(cursor: cursor, steps, shape).frames(id: MessageWriter.quoted(laggard.id))
+        self.fanOut.append(frames, to: [laggard], number: self.number)
+        self.metrics.count(
+            steps.lazy.map(\.delta),
+            at: steps.last?.change.at,
+            sent: (frames.count, frames.reduce(0) { $0 + $1.bytes.readableBytes }),
+            receivers: 1
+        )
+    }
+
+    /// The session's socket has taken all that it was sent: its subscriptions are told what was held back, and are among
+    /// the others again.
+    func caughtUp(_ session: Session) {
+        // Not now: this may be in the middle of a flush.
+        self.eventLoop.assumeIsolated().execute {
+            guard session.isLagging, !session.isBehind, let position = self.position else { return }
+            session.isLagging = false
+            for subscription in session.subscriptions.values {
+                guard case .live(let group) = subscription.state, subscription.lag != nil else { continue }
+                let held = subscription.lag?.flush(now: self.nanoseconds) ?? []
+                self.tell(held, subscription, position.text, group.shape)
+                group.caughtUp(subscription)
+            }
+            if !self.isFanOutScheduled { self.sendSlice() }
+        }
     }
 
     /// Calls `body` when a step has been applied that was read after this call; after a second anyway, because the

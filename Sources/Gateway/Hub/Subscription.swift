@@ -25,6 +25,8 @@ final class Subscription {
     var membership: (namesakes: Group.Namesakes, place: Int)? = nil
     /// The number of the first step that it gets as a member of its group.
     var joined = UInt64.max
+    /// What is held back while its socket is behind; `nil` while it keeps up.
+    var lag: Coalescer? = nil
     /// Only for `FEED#counts`, and only while not in a group.
     var counts = StatusCounts()
     /// `subscribed` was sent.

@@ -37,7 +37,9 @@ extension Session {
     private func heartbeat(_ identity: Identity, _ wallClockSeconds: Double) {
         guard self.outbox.isEmpty, let position = self.shard.position else { return }
         let isComplete = self.subscriptions.values.allSatisfy { subscription in
-            if case .live(let group) = subscription.state { return group.coalescer?.isEmpty ?? true }
+            if case .live(let group) = subscription.state {
+                return group.coalescer?.isEmpty ?? true && subscription.lag?.isEmpty ?? true
+            }
             return false
         }
         let cursor = isComplete && self.shard.isCaughtUp && !self.subscriptions.isEmpty ? position.text : nil

@@ -32,6 +32,8 @@ final class Session: WebSocketSession {
     var isDraining = false
     /// The shard will flush.
     var isDirty = false
+    /// Gauges of some subscription are held back, because the socket is behind.
+    var isLagging = false
 
     /// - Parameter identity: from the upgrade request; `nil`: the first frame has to authenticate.
     init(
@@ -99,6 +101,7 @@ final class Session: WebSocketSession {
         guard let connection = self.connection else { return }
         self.outbox.drain(to: connection)
         connection.flush()
+        if self.isLagging, !self.isBehind { self.shard.caughtUp(self) }
         self.loadNext()
     }
 
@@ -161,6 +164,9 @@ final class Session: WebSocketSession {
     }
 
     // MARK: Sending
+
+    /// Whether the socket has not taken yet what it was sent.
+    var isBehind: Bool { !self.outbox.isEmpty }
 
     /// Frames of live changes; flushed by the shard when its batch is done.
     func deliver(_ frames: [OutboundFrame]) {
