@@ -38,8 +38,8 @@ package struct Doorbell: Hashable, Sendable {
     package enum Action: Hashable, Sendable {
         /// Read at the next ring, and after so many nanoseconds at the latest.
         case wait(Int64)
-        /// Read so many nanoseconds after the last read began; rings mean nothing. Ones that come meanwhile may be discarded, before the
-        /// read.
+        /// Read so many nanoseconds after the last read began; rings mean nothing. Ones that come meanwhile may be
+        /// discarded, before the read.
         case pause(Int64)
         /// Commit `asleep = true`. Then, in a second transaction, get an xid; then call ``armed(barrier:now:)``.
         case arm

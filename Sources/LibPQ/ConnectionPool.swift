@@ -74,7 +74,7 @@ package final class ConnectionPool: Sendable {
         }
     }
 
-    /// The same for crowds: who waits here takes a tenth of the memory that a task takes, and cannot be cancelled.
+    /// The same for crowds: who waits here needs no task, and cannot be cancelled.
     ///
     /// - Parameter done: called once, on a thread of the pool, or on the caller's when the body is refused.
     package func run<T: Sendable>(
