@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import uuid
 
 import psycopg
@@ -27,6 +28,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 WEB_DEMO = ROOT / "web-demo"
 SERVER = os.environ.get("JOBFEED_SERVER", str(ROOT / ".build/debug/jobfeed-server"))
 TIMEOUT = 20_000
+
+
+def wait_until(page, expression, arg=None):
+    """As Page.wait_for_function, which a page's own Content-Security-Policy forbids from the second try on."""
+    deadline = time.monotonic() + TIMEOUT / 1000
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < deadline, f"waited in vain for {expression}"
+        page.wait_for_timeout(20)
 
 # What a browser writes to the console by itself when a gateway is away or a connection is refused.
 EXPECTED_WHEN_AWAY = re.compile(r"WebSocket connection to|Failed to load resource|ERR_CONNECTION_REFUSED")
@@ -252,7 +261,8 @@ class Feed:
         return int(self.page.locator(f'[data-tab="{tab}"] .count').inner_text().replace(",", ""))
 
     def wait_for_count(self, tab, count):
-        self.page.wait_for_function(
+        wait_until(
+            self.page,
             "([tab, count]) => document.querySelector(`[data-tab='${tab}'] .count`).textContent.replace(/,/g, '')"
             " == count",
             arg=[tab, count],
@@ -271,7 +281,7 @@ def open_feed(gateway, open_page):
     def open_feed(user="alice", tab="all", at=None, **options):
         feed = Feed(open_page(f"{(at or gateway).url}/#{user}/{tab}", **options))
         feed.wait_for_state("live")
-        feed.page.wait_for_function("document.getElementById('panel').dataset.kind !== 'loading'")
+        wait_until(feed.page, "document.getElementById('panel').dataset.kind !== 'loading'")
         return feed
 
     return open_feed

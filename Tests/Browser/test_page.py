@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from conftest import EXPECTED_WHEN_AWAY, TIMEOUT
+from conftest import EXPECTED_WHEN_AWAY, TIMEOUT, wait_until
 
 expect.set_options(timeout=TIMEOUT)
 
@@ -187,8 +187,8 @@ def test_everything_can_be_reached_from_the_keyboard(jobs, open_feed):
                              " || (document.activeElement.dataset.key ? 'row' : document.activeElement.className)")
 
     def expect_focus(attribute, value):
-        page.wait_for_function(
-            "([name, value]) => document.activeElement.getAttribute(name) === value", arg=[attribute, value]
+        wait_until(
+            page, "([name, value]) => document.activeElement.getAttribute(name) === value", arg=[attribute, value]
         )
 
     seen = []
@@ -238,12 +238,12 @@ def test_ten_thousand_rows_stay_responsive(jobs, open_feed):
         }).observe({ type: 'longtask', buffered: false });
     """)
     page = feed.page
-    page.wait_for_function("Number(document.getElementById('grid').getAttribute('aria-rowcount')) > 10000")
+    wait_until(page, "Number(document.getElementById('grid').getAttribute('aria-rowcount')) > 10000")
     assert page.locator("#canvas .row").count() < 100
     jobs.rename(f"{jobs.path}-b")
     expect(page.locator("#canvas .row .c-path", has_text=f"{jobs.path}-b").first).to_be_visible()
     page.evaluate("document.getElementById('viewport').scrollTop = 200000")
-    page.wait_for_function("[...document.querySelectorAll('#canvas .row')].some((row) => row.ariaRowIndex > 2000)")
+    wait_until(page, "[...document.querySelectorAll('#canvas .row')].some((row) => row.ariaRowIndex > 2000)")
     assert page.locator("#canvas .row").count() < 100
     shown = page.evaluate("""() => {
         const box = document.getElementById('viewport').getBoundingClientRect();

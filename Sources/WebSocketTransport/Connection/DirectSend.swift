@@ -1,5 +1,9 @@
 import NIOCore
+
+// The build for the sanitizers has no TLS.
+#if canImport(NIOSSL)
 import NIOSSL
+#endif
 
 #if canImport(Glibc)
 import Glibc
@@ -100,7 +104,9 @@ extension DirectSend {
     /// What to send to without NIO; `nil` where NIO or TLS has to be in between.
     static func descriptor(of channel: any Channel) -> NIOBSDSocket.Handle? {
         let pipeline = channel.pipeline.syncOperations
+        #if canImport(NIOSSL)
         guard (try? pipeline.context(handlerType: NIOSSLHandler.self)) == nil else { return nil }
+        #endif
         return try? pipeline.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
     }
 
