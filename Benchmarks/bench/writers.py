@@ -113,7 +113,7 @@ def slow_disk(context):
     with cluster.running(preload=library, fsync="on") as postgres:
         return measure(context, row, postgres, [
             ("no trigger", prepare_bare, None), ("jobfeed", prepare, jobfeed.Server),
-            ("log row and NOTIFY in every commit", prepare_ringing, jobfeed.Server),
+            ("log row and NOTIFY", prepare_ringing, jobfeed.Server),
         ], bulk=False)
 
 
