@@ -96,6 +96,21 @@ def test_a_trigger_that_writes_the_row_again_resets_until_it_is_known(two_thread
     assert set(rows(two_threads, TRIGGERS)) == BY_STATEMENT
 
 
+def test_depths_of_two_digits_are_deeper_than_those_of_one(two_threads):  # noqa: F811
+    two_threads.execute(AGAIN.replace("pg_trigger_depth() = 1", "pg_trigger_depth() = 9"))
+    two_threads.execute("""
+        create table relay (number int);
+        create function relay() returns trigger language plpgsql as $$ begin
+            if new.number < 8 then insert into relay values (new.number + 1);
+            else update job set status = 'failed' where id = 11; end if;
+            return null;
+        end $$;
+        create trigger relay after insert on relay for each row execute function relay();""")
+    before = jobs(two_threads)
+    two_threads.execute("insert into relay values (1)")
+    assert replayed(two_threads, before) in (None, jobs(two_threads))
+
+
 def test_a_row_that_is_moved_away_and_inserted_again_by_one_statement_resets(two_threads):  # noqa: F811
     two_threads.execute("""
         with moved as (update job set id = id + 100 where id = 11 returning *)

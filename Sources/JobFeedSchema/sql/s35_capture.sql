@@ -87,7 +87,7 @@ begin
         if pg_trigger_depth() > 1 then
             perform jobfeed.note_depth();
         end if;
-        if current_setting('jobfeed.depth', true) > pg_trigger_depth()::text and tg_op <> 'TRUNCATE' then
+        if nullif(current_setting('jobfeed.depth', true), '')::int > pg_trigger_depth() and tg_op <> 'TRUNCATE' then
             -- A trigger of this statement may have gone on to write its rows, and that was logged before this.
             if jobfeed.is_overtaken(tg_relid, key_columns, coalesce(row_after, row_before), tg_op = 'DELETE') then
                 perform jobfeed.reset_feed(feed_name);

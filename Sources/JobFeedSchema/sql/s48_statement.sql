@@ -291,7 +291,7 @@ begin
         if pg_trigger_depth() > 1 then
             perform jobfeed.note_depth();
         end if;
-        if current_setting('jobfeed.depth', true) > pg_trigger_depth()::text then
+        if nullif(current_setting('jobfeed.depth', true), '')::int > pg_trigger_depth() then
             -- A trigger of this statement may have gone on to write its rows, and that was logged before this.
             if exists (select from new_rows as n where jobfeed.is_overtaken(tg_relid, %9$L, to_jsonb(n.*))) then
                 perform jobfeed.reset_feed(%3$L);
