@@ -66,6 +66,13 @@ package struct Batch: Sendable {
         return Self.derive(self.records.filter { !snapshot.sees($0.xid) }, self.owners, self.moved, self.feed)
     }
 
+    /// What this step means for a view of somebody who already holds `snapshot`.
+    package func steps(of view: View, notIn snapshot: Snapshot) -> [Replay.Step] {
+        self.changes(notIn: snapshot, for: view.viewer).compactMap { change in
+            view.delta(for: change).map { (change: change, delta: $0) }
+        }
+    }
+
     private static func derive(
         _ records: [LogRecord],
         _ owners: OwnerTable,

@@ -223,27 +223,16 @@ extension MessageWriter {
     package static func snapshot(id: String, counts: [(status: String, count: Int)]) -> [UInt8] {
         Self.message("snapshot") { writer in
             writer.member("id", id)
-            writer.counts(counts)
+            writer.member("counts", json: Self.counts(counts)[...])
         }
     }
 
-    package static func changes(
-        id: String,
-        cursor: String,
-        at: String,
-        counts: [(status: String, count: Int)]
-    ) -> [UInt8] {
-        Self.message("changes") { writer in
-            writer.member("id", id)
-            writer.member("cursor", cursor)
-            writer.member("at", at)
-            writer.counts(counts)
-        }
-    }
-
-    private mutating func counts(_ counts: [(status: String, count: Int)]) {
-        self.beginObject("counts")
-        for (status, count) in counts { self.member(status, count) }
-        self.endObject()
+    /// How many rows have which status, as an object.
+    package static func counts(_ counts: [(status: String, count: Int)]) -> [UInt8] {
+        var writer = MessageWriter()
+        writer.beginObject()
+        for (status, count) in counts { writer.member(status, count) }
+        writer.endObject()
+        return writer.bytes
     }
 }

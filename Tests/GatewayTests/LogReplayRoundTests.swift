@@ -1,3 +1,4 @@
+import JobFeedProtocol
 import Synchronization
 import Testing
 
@@ -38,11 +39,10 @@ struct LogReplayRoundTests {
             return LogReplays.Wish(
                 request: .init(
                     view: LogReplayRoundTests.view,
-                    id: "s",
+                    subscribe: Subscribe(id: "s", channel: "jobs"),
+                    encoding: NativeEncoding(),
                     isCounts: false,
-                    limit: 1,
-                    wantsSnapshot: true,
-                    isReset: false
+                    wantsSnapshot: true
                 ),
                 since: Cursor(epoch: 1, snapshot: snapshot),
                 keptFrom: snapshot,

@@ -81,29 +81,30 @@ FAULTS = {
         if Mutation.isOn("owner-at-write"), let written = row("__owner") { return written.scalarText.map { ByteText($0) } }
 """),
     ],
-    "Sources/Gateway/Session/SnapshotLoader.swift": [
-        ("""LogReader.replay(connection, since: from.snapshot, feed: feed.name)""",
-         """LogReader.replay(connection, since: Mutation.shifted(from.snapshot), feed: feed.name)"""),
+    "Sources/Gateway/Session/LogReading.swift": [
+        ("""self.batch.steps(of: view, notIn: since.snapshot)""",
+         """self.batch.steps(of: view, notIn: Mutation.shifted(since.snapshot))"""),
     ],
-    "Sources/Gateway/Hub/Shard.swift": [
-        ("""                batch.changes(notIn: cursor.snapshot, for: view.viewer).compactMap { change in
-""", """                batch.changes(notIn: Mutation.shifted(cursor.snapshot), for: view.viewer).compactMap { change in
-"""),
+    "Sources/Gateway/Hub/ReplayRing.swift": [
+        ("""$0.steps(of: view, notIn: cursor.snapshot)""",
+         """$0.steps(of: view, notIn: Mutation.shifted(cursor.snapshot))"""),
     ],
 }
 
-CAPTURE = "do $$ begin execute replace(pg_get_functiondef('jobfeed.capture'::regproc), {}, {}); end $$"
+CAPTURE = "do $$ begin execute replace(pg_get_functiondef('jobfeed.{}'::regproc), {}, {}); end $$"
+OWNER = "jsonb_build_object(''__owner'', (select t.author from public.thread t where t.id = {}.assigned_to))"
 # name: what else has to be done in the database.
 MUTATIONS = {
     "none": None,
     "bare-seq": None,
     "xmin-horizon": None,
     "owner-at-write": CAPTURE.format(
-        "'row_after := to_jsonb(new);'",
-        "'row_after := to_jsonb(new) || jsonb_build_object(''__owner'', (select t.author from public.thread t"
-        " where t.id = new.assigned_to));'"),
+        "capture", "'row_after := to_jsonb(new);'", f"'row_after := to_jsonb(new) || {OWNER.format('new')};'")
+    + "; " + CAPTURE.format(
+        "capture_of_jobs", "'to_jsonb(n.*) as row,'", f"'to_jsonb(n.*) || {OWNER.format('n')} as row,'"),
     "mask-after-diff": None,
-    "no-before": CAPTURE.format("'key_after, row_after, changed)'", "'key_after, row_after, ''{}'')'"),
+    "no-before": CAPTURE.format(
+        "capture_of_jobs", "'else c.row end, c.before'", "'else c.row end, ''{}''::jsonb'"),
     "resume-off-by-one": None,
 }
 

@@ -139,6 +139,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
             preconditionFailure("a connection on an event loop that has no shard")
         }
         let session = Session(
+            tongue: NativeTongue.shared,
             identity: accepted.identity,
             seat: seat,
             context: self.context,

@@ -1,9 +1,8 @@
 import Feed
-import JobFeedProtocol
 import WebSocketTransport
 
-/// Live subscriptions that are told the very same: one evaluation and one encoding serve all of them; only the id that
-/// each gave itself differs.
+/// Live subscriptions that are told the very same: one evaluation and one encoding serve all of them; only the head of
+/// each frame, with the id that each gave itself, differs.
 final class Group {
     struct Key: Hashable {
         let feed: String
@@ -12,19 +11,17 @@ final class Group {
         let filter: ByteText?
         let columns: [String]
         let maxRate: Double?
+        let encoding: String
     }
 
-    /// Those with one id: they share the bytes, too.
+    /// Those with one head: they share the bytes, too.
     final class Namesakes {
-        /// As JSON.
-        let id: [UInt8]
-        fileprivate let text: ByteText
+        let head: [UInt8]
         fileprivate var place: Int
         fileprivate(set) var members: [Subscription] = []
 
-        fileprivate init(id: String, place: Int) {
-            self.text = ByteText(id)
-            self.id = MessageWriter.quoted(id)
+        fileprivate init(head: [UInt8], place: Int) {
+            self.head = head
             self.place = place
         }
     }
@@ -37,7 +34,7 @@ final class Group {
     private(set) var namesakes: [Namesakes] = []
     /// Members whose sockets are behind; each is told by itself, as much as it can take.
     private(set) var laggards: [Subscription] = []
-    private var byID: [ByteText: Namesakes] = [:]
+    private var byHead: [[UInt8]: Namesakes] = [:]
     private(set) var memberCount = 0
     /// Only for `FEED#counts`: as of the shard's position.
     var counts: StatusCounts
@@ -95,13 +92,13 @@ final class Group {
     }
 
     private func enlist(_ subscription: Subscription) {
-        let id = ByteText(subscription.id)
+        let head = subscription.head
         let namesakes: Namesakes
-        if let known = self.byID[id] {
+        if let known = self.byHead[head] {
             namesakes = known
         } else {
-            namesakes = Namesakes(id: subscription.id, place: self.namesakes.count)
-            self.byID[id] = namesakes
+            namesakes = Namesakes(head: head, place: self.namesakes.count)
+            self.byHead[head] = namesakes
             self.namesakes.append(namesakes)
         }
         subscription.membership = (namesakes, namesakes.members.count)
@@ -117,7 +114,7 @@ final class Group {
             last.membership = (namesakes, place)
         }
         guard namesakes.members.isEmpty else { return }
-        self.byID[namesakes.text] = nil
+        self.byHead[namesakes.head] = nil
         if let last = self.namesakes.popLast(), last !== namesakes {
             self.namesakes[namesakes.place] = last
             last.place = namesakes.place

@@ -5,7 +5,7 @@ import JobFeedProtocol
 struct GroupIndex {
     private var byKey: [Group.Key: Group] = [:]
     private var feeds: [String: FeedGroups] = [:]
-    private var shapes: [[String]: Shape] = [:]
+    private var shapes: [Shape.Key: Shape] = [:]
 
     subscript(_ feed: String) -> FeedGroups? { self.feeds[feed] }
 
@@ -18,12 +18,14 @@ struct GroupIndex {
             channel: ByteText(subscription.channel.description),
             filter: subscription.request.filter.map { ByteText($0) },
             columns: view.columns,
-            maxRate: subscription.request.maxRate
+            maxRate: subscription.request.maxRate,
+            encoding: subscription.encoding.name
         )
         if let group = self.byKey[key] { return group }
-        let shape = self.shapes[view.columns] ?? Shape(view.columns)
+        let shapeKey = Shape.Key(view, subscription.encoding)
+        let shape = self.shapes[shapeKey] ?? Shape(view, subscription.encoding)
         shape.users += 1
-        self.shapes[view.columns] = shape
+        self.shapes[shapeKey] = shape
         let group = Group(key: key, shape: shape, for: subscription)
         self.byKey[key] = group
         let feed = self.feeds[key.feed] ?? FeedGroups()
@@ -35,7 +37,7 @@ struct GroupIndex {
     mutating func removeIfEmpty(_ group: Group) {
         guard group.isEmpty, self.byKey.removeValue(forKey: group.key) != nil else { return }
         group.shape.users -= 1
-        if group.shape.users == 0 { self.shapes[group.shape.columns] = nil }
+        if group.shape.users == 0 { self.shapes[group.shape.key] = nil }
         self.feeds[group.key.feed]?.remove(group)
         if self.feeds[group.key.feed]?.isEmpty ?? false { self.feeds[group.key.feed] = nil }
     }

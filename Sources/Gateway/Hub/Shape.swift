@@ -1,63 +1,42 @@
 import Feed
 import JobFeedProtocol
 
-/// The columns that some groups show, and how the changes of the batch at hand read with them.
+/// What is alike in all that some groups are told: the feed, the columns, and the way they are written.
 final class Shape {
+    struct Key: Hashable {
+        let feed: String
+        let revision: String
+        let columns: [String]
+        let encoding: String
+
+        init(_ view: View, _ encoding: any RowEncoding) {
+            self.feed = view.feed.name
+            self.revision = view.feed.revision
+            self.columns = view.columns
+            self.encoding = encoding.name
+        }
+    }
+
+    let key: Key
+    let feed: FeedDefinition
     let columns: [String]
+    let encoding: any RowEncoding
     /// How many groups have it.
     var users = 0
     /// `"name":` of each column.
     private let labels: [[UInt8]]
 
-    init(_ columns: [String]) {
-        self.columns = columns
-        self.labels = columns.map { MessageWriter.quoted($0) + [UInt8(ascii: ":")] }
-    }
-
-    /// What stands in a `changes` frame for one change.
-    func element(_ change: Feed.Change, _ delta: View.Delta) -> [UInt8] {
-        var json: [UInt8] = []
-        json.reserveCapacity(256)
-        switch delta {
-        case .enter(let reason):
-            Self.open("enter", change.key, reason.rawValue, to: &json)
-            self.write(change.row, as: "row", nil, to: &json)
-        case .update(let columns):
-            Self.open("update", change.key, nil, to: &json)
-            self.write(change.row, as: "set", columns, to: &json)
-        case .leave(let reason, let columns):
-            Self.open("leave", change.key, reason.rawValue, to: &json)
-            // By filter it carries its cause, even when that is in no column of the view.
-            if reason == .filter { self.write(change.row, as: "set", columns, to: &json) }
-        }
-        json.append(UInt8(ascii: "}"))
-        return json
-    }
-
-    private static func open(_ operation: StaticString, _ key: ByteText, _ reason: String?, to json: inout [UInt8]) {
-        Self.write("{\"op\":\"", to: &json)
-        Self.write(operation, to: &json)
-        Self.write("\",\"key\":", to: &json)
-        MessageWriter.quote(key.string, to: &json)
-        if let reason {
-            Self.write(",\"reason\":", to: &json)
-            MessageWriter.quote(reason, to: &json)
-        }
-    }
-
-    private static func write(_ text: StaticString, to json: inout [UInt8]) {
-        text.withUTF8Buffer { json.append(contentsOf: $0) }
-    }
-
-    /// - Parameter chosen: in the order of ``columns``; `nil`: all of them.
-    private func write(_ row: Row, as name: StaticString, _ chosen: [String]?, to json: inout [UInt8]) {
-        Self.write(",\"", to: &json)
-        Self.write(name, to: &json)
-        Self.write("\":", to: &json)
-        self.write(row, chosen, to: &json)
+    init(_ view: View, _ encoding: any RowEncoding) {
+        self.key = Key(view, encoding)
+        self.feed = view.feed
+        self.columns = view.columns
+        self.encoding = encoding
+        self.labels = view.columns.map { MessageWriter.quoted($0) + [UInt8(ascii: ":")] }
     }
 
     /// A row as an object.
+    ///
+    /// - Parameter chosen: in the order of ``columns``; `nil`: all of them.
     func write(_ row: Row, _ chosen: [String]? = nil, to json: inout [UInt8]) {
         json.append(UInt8(ascii: "{"))
         var isFirst = true
@@ -89,7 +68,7 @@ struct Elements {
     }
 
     private let changes: [Feed.Change]
-    private var known: [Key: [UInt8]] = [:]
+    private var known: [Key: [UInt8]?] = [:]
 
     init(_ changes: [Feed.Change]) {
         self.changes = changes
@@ -98,11 +77,11 @@ struct Elements {
     /// - Parameters:
     ///   - place: of the change in the batch.
     ///   - delta: what it means for a view of this shape. The columns of an update follow from change and shape.
-    mutating func element(_ place: Int, _ delta: View.Delta, _ shape: Shape) -> [UInt8] {
+    mutating func element(_ place: Int, _ delta: View.Delta, _ shape: Shape) -> [UInt8]? {
         let key = Key(place: place, kind: Self.kind(delta), shape: ObjectIdentifier(shape))
         if let element = self.known[key] { return element }
-        let element = shape.element(self.changes[place], delta)
-        self.known[key] = element
+        let element = shape.encoding.element(self.changes[place], delta, shape)
+        self.known[key] = .some(element)
         return element
     }
 
@@ -116,5 +95,11 @@ struct Elements {
         case .leave(.filter, _): 5
         case .leave(.permission, _): 6
         }
+    }
+}
+
+extension [UInt8] {
+    mutating func append(_ text: StaticString) {
+        text.withUTF8Buffer { self.append(contentsOf: $0) }
     }
 }

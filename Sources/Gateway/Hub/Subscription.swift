@@ -16,6 +16,7 @@ final class Subscription {
 
     let request: Subscribe
     let channel: Channel
+    let encoding: any RowEncoding
     /// Shared with its group, once it has one.
     private var sharedView: Shared<View>
     /// `nil` after its end.
@@ -45,8 +46,12 @@ final class Subscription {
         return false
     }
 
-    init(request: Subscribe, channel: Channel, view: View, session: Session) {
+    /// What frames of changes begin with.
+    var head: [UInt8] { self.encoding.head(of: self.request) }
+
+    init(request: Subscribe, channel: Channel, view: View, encoding: any RowEncoding, session: Session) {
         self.request = request
+        self.encoding = encoding
         self.channel = channel
         self.sharedView = Shared(view)
         self.session = session

@@ -45,11 +45,10 @@ struct LoadQueue {
         var request: SnapshotLoader.Request {
             SnapshotLoader.Request(
                 view: self.subscription.view,
-                id: self.subscription.id,
+                subscribe: self.subscription.request,
+                encoding: self.subscription.encoding,
                 isCounts: self.subscription.isCounts,
-                limit: self.subscription.request.limit,
-                wantsSnapshot: self.subscription.request.snapshot || self.isReset,
-                isReset: self.isReset
+                wantsSnapshot: self.subscription.request.snapshot || self.isReset
             )
         }
     }

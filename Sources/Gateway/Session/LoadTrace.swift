@@ -2,7 +2,9 @@ import Tracing
 
 /// The trace of one answer to a subscription: `jobfeed.subscribe`, from the command or the reset to `live`, and in it
 /// `jobfeed.snapshot`, the time on a database session. Goes wherever the process's swift-distributed-tracing goes.
-struct LoadTrace: Sendable {
+///
+/// One that is dropped before its end is "abandoned": nobody waits for it any more, or it is asked for again.
+final class LoadTrace: Sendable {
     private let span: any Span
 
     /// - Parameter cause: `subscribe`, `resume` or `reset`.
@@ -38,8 +40,8 @@ struct LoadTrace: Sendable {
         self.span.end()
     }
 
-    /// Nobody waits for it any more, or it is asked for again.
-    func abandoned() {
+    deinit {
+        guard self.span.isRecording else { return }
         self.span.updateAttributes { $0["jobfeed.source"] = "abandoned" }
         self.span.end()
     }

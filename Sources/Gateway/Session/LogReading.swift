@@ -43,28 +43,24 @@ struct LogReading: Sendable {
     func replay(_ request: SnapshotLoader.Request, since: Cursor, counts: StatusCounts?) -> LogReplays.Answer {
         if self.truncations.contains(where: { !since.snapshot.sees($0) }) { return .unrecoverable(reason: "truncate") }
         let view = request.view
-        let changes = self.batch.changes(notIn: since.snapshot, for: view.viewer)
-        var frames = [FrameEncoder.frame(MessageWriter.subscribed(id: request.id, recovered: true, reason: nil))]
+        let cursor = self.cursor.encoded()
+        let told: Changes
         if let counts {
-            frames += self.countFrames(changes, request, counts)
+            let changes = self.batch.changes(notIn: since.snapshot, for: view.viewer)
+            let statuses = Set(changes.flatMap { StatusCounts.differences(of: $0, in: view).map(\.status) })
+            let at = changes.map(\.at).max() ?? self.readAt
+            told = Changes(cursor: cursor, at: at, statuses, of: counts, request.encoding)
         } else {
-            let deltas = changes.compactMap { change in view.delta(for: change).map { (change: change, delta: $0) } }
-            let steps = Replay.compacted(deltas, in: view)
-            frames += FrameEncoder.changes(id: request.id, cursor: self.cursor.encoded(), deltas: steps, view: view)
+            let steps = Replay.compacted(self.batch.steps(of: view, notIn: since.snapshot), in: view)
+            told = Changes(cursor: cursor, steps, Shape(view, request.encoding))
         }
-        return .loaded(.init(cursor: self.cursor, frames: frames, counts: counts ?? StatusCounts(), isRecovered: true))
-    }
-
-    private func countFrames(
-        _ changes: [Feed.Change],
-        _ request: SnapshotLoader.Request,
-        _ counts: StatusCounts
-    ) -> [OutboundFrame] {
-        let view = request.view
-        let statuses = Set(changes.flatMap { StatusCounts.differences(of: $0, in: view).map(\.status) })
-        guard !statuses.isEmpty else { return [] }
-        let at = changes.map(\.at).max() ?? self.readAt
-        return FrameEncoder.counts(cursor: self.cursor.encoded(), at: at, statuses: statuses, counts: counts)
-            .frames(id: MessageWriter.quoted(request.id))
+        return .loaded(
+            .init(
+                cursor: self.cursor,
+                frames: told.frames(head: request.encoding.head(of: request.subscribe)),
+                counts: counts ?? StatusCounts(),
+                reason: nil
+            )
+        )
     }
 }

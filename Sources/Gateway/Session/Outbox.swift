@@ -36,7 +36,7 @@ struct Outbox {
     mutating func send(
         _ frame: OutboundFrame,
         inBulk isBulk: Bool,
-        to connection: WebSocketConnection,
+        to connection: any ClientConnection,
         now: NIODeadline
     ) {
         if self.waiting.isEmpty, connection.queuedBytes < Self.windowBytes {
@@ -47,7 +47,7 @@ struct Outbox {
         if !isBulk { self.liveBytes += frame.bytes.readableBytes }
     }
 
-    mutating func drain(to connection: WebSocketConnection) {
+    mutating func drain(to connection: any ClientConnection) {
         while connection.queuedBytes < Self.windowBytes, let next = self.waiting.popFirst() {
             if !next.isBulk { self.liveBytes -= next.frame.bytes.readableBytes }
             connection.send(next.frame)

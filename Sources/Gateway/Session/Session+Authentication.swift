@@ -28,7 +28,7 @@ extension Session {
     private func authenticated(id: String, _ result: Swift.Result<Identity, AuthenticationError>) {
         switch (result, self.identity) {
         case (.failure(let error), nil):
-            self.answer(MessageWriter.error(id: id, code: .invalidToken, message: error.message))
+            self.answer(.error(id: id, .invalidToken, error.message))
             self.close(.unauthenticated)
         case (.failure(let error), _?):
             // The old token is still good until it expires.
@@ -37,7 +37,7 @@ extension Session {
             guard self.context.census.identify(self.seat, as: ByteText(identity.user)) else {
                 let problem = Problem(.user, self.context.census.limits)
                 self.context.metrics.refusals.increment(.user)
-                self.answer(MessageWriter.error(id: id, code: problem.code, message: problem.detail))
+                self.answer(.error(id: id, problem.code, problem.detail))
                 return self.close(.connectionLimit)
             }
             self.identity = identity
@@ -45,32 +45,31 @@ extension Session {
         case (.success(let new), let old?):
             guard ByteText(new.user) == ByteText(old.user), new.access == old.access else {
                 self.answer(
-                    MessageWriter.error(
+                    .error(
                         id: id,
-                        code: .forbidden,
-                        message: "this connection belongs to another user or access; open a new one for this token"
+                        .forbidden,
+                        "this connection belongs to another user or access; open a new one for this token"
                     )
                 )
                 return self.close(.forbidden)
             }
             self.identity = new
             self.revocationsSeen = nil
-            self.answer(MessageWriter.authenticated(id: id, expiresAt: new.expiresAtText))
+            self.answer(.authenticated(id: id, expiresAt: new.expiresAtText))
         }
     }
 
     func welcome() {
         guard let identity = self.identity else { return }
         self.answer(
-            MessageWriter.welcome(
-                connection: self.name,
-                node: self.context.node,
-                user: identity.user,
-                access: identity.access.rawValue,
-                expiresAt: identity.expiresAtText,
-                heartbeatSeconds: Int(self.context.heartbeat.components.seconds),
-                subscriptions: self.context.limits.subscriptions,
-                messageBytes: self.context.limits.messageBytes
+            .welcome(
+                Answer.Welcome(
+                    connection: self.name,
+                    node: self.context.node,
+                    identity: identity,
+                    heartbeatSeconds: Int(self.context.heartbeat.components.seconds),
+                    limits: self.context.limits
+                )
             )
         )
         self.connection?.flush()

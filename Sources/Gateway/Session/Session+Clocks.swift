@@ -44,7 +44,7 @@ extension Session {
         }
         let cursor = isComplete && self.shard.isCaughtUp && !self.subscriptions.isEmpty ? position.text : nil
         self.answer(
-            MessageWriter.heartbeat(
+            .heartbeat(
                 asOf: Timestamp.iso8601(micros: position.readAt),
                 tokenExpiresIn: max(0, Int(identity.expiresAt - wallClockSeconds)),
                 cursor: cursor

@@ -21,10 +21,7 @@ extension Session {
             switch result {
             case .success(.loaded(let loaded)): self.finish(load, .success(loaded))
             case .success(.unrecoverable(let reason)):
-                guard self.connection != nil, load.isCurrent else {
-                    load.trace.abandoned()
-                    return self.loadEnded()
-                }
+                guard self.connection != nil, load.isCurrent else { return self.loadEnded() }
                 self.readRows(load, because: reason)
             case .failure(let error): self.finish(load, .failure(error))
             }
@@ -34,7 +31,7 @@ extension Session {
     /// Where the client stands, if the ring reaches back so far; otherwise the log has to be asked.
     func cursorInMemory(_ load: LoadQueue.Load) -> Cursor? {
         guard let resume = load.resume, !load.subscription.isCounts, let cursor = Cursor(encoded: resume),
-            self.shard.canReplay(for: load.subscription.view, since: cursor)
+            self.shard.canReplay(load.subscription.view, since: cursor)
         else { return nil }
         return cursor
     }
@@ -42,27 +39,23 @@ extension Session {
     /// Lets the node read once more first: what was committed before the client came is in, as it is in a snapshot.
     func replay(_ load: LoadQueue.Load, since cursor: Cursor) {
         self.shard.afterNextRead(by: self.context.reader) {
-            guard self.connection != nil, load.isCurrent else {
-                load.trace.abandoned()
-                return self.loadEnded()
-            }
-            guard let deltas = self.shard.replay(for: load.subscription.view, since: cursor),
+            guard self.connection != nil, load.isCurrent else { return self.loadEnded() }
+            guard let steps = self.shard.replay(of: load.subscription.view, since: cursor),
                 let position = self.shard.position
             else { return self.read(load) }
             load.trace.live(from: "ring")
-            self.send(deltas, for: load.subscription, upTo: position.cursor, position.text)
+            self.send(steps, for: load.subscription, upTo: position.cursor, position.text)
             self.loadEnded()
         }
     }
 
-    private func send(_ deltas: [Coalescer.Step], for subscription: Subscription, upTo cursor: Cursor, _ text: String) {
+    private func send(_ steps: [Replay.Step], for subscription: Subscription, upTo cursor: Cursor, _ text: String) {
         subscription.isAnswered = true
         self.context.metrics.resumes.increment(.ring)
-        self.answer(MessageWriter.subscribed(id: subscription.id, recovered: true, reason: nil))
-        self.deliverInBulk(
-            FrameEncoder.changes(id: subscription.id, cursor: text, deltas: deltas, view: subscription.view)
-        )
-        self.answer(MessageWriter.live(id: subscription.id, cursor: text))
+        self.answer(.subscribed(id: subscription.id, recovered: true, reason: nil))
+        let changes = Changes(cursor: text, steps, Shape(subscription.view, subscription.encoding))
+        self.deliverInBulk(changes.frames(head: subscription.head))
+        self.answer(.live(id: subscription.id, cursor: text))
         self.shard.settle(subscription, at: cursor.snapshot)
     }
 

@@ -33,6 +33,7 @@ extension Session {
                 request: request,
                 channel: plan.channel,
                 view: plan.view,
+                encoding: self.tongue.encoding(of: request),
                 session: self
             )
             self.subscriptions[request.id] = subscription
@@ -66,8 +67,19 @@ extension Session {
 
     /// Ends a subscription without an answer.
     func end(_ subscription: Subscription) {
-        self.loads.remove(subscription)
         self.subscriptions[subscription.id] = nil
+        self.release(subscription)
+    }
+
+    /// Ends all of them: one by one would look for each among the rest.
+    func endAll() {
+        let subscriptions = self.subscriptions.values
+        self.subscriptions = SubscriptionList()
+        for subscription in subscriptions { self.release(subscription) }
+    }
+
+    private func release(_ subscription: Subscription) {
+        self.loads.remove(subscription)
         self.context.metrics.subscriptions.decrement()
         self.context.interest.remove(subscription.view.filter.columns, feed: subscription.view.feed.name)
         self.shard.close(subscription)
@@ -86,7 +98,7 @@ extension Session {
                 self.shard.restart(subscription, with: plan.view)
                 let isReset = subscription.isAnswered
                 self.context.metrics.resets.increment(reason)
-                if isReset { self.answer(MessageWriter.reset(id: subscription.id, reason: reason.rawValue)) }
+                if isReset { self.answer(.reset(id: subscription.id, reason)) }
                 self.enqueueLoad(subscription, resume: isReset ? nil : subscription.request.resume, isReset: isReset)
             } catch {
                 self.end(subscription)
@@ -152,7 +164,7 @@ extension Session {
 
     private func loaded(_ load: LoadQueue.Load, _ result: Swift.Result<SnapshotLoader.Loaded, any Error>) {
         let subscription = load.subscription
-        guard self.connection != nil, load.isCurrent else { return load.trace.abandoned() }
+        guard self.connection != nil, load.isCurrent else { return }
         switch result {
         case .success(let loaded):
             if let position = self.shard.position, position.cursor.epoch != loaded.cursor.epoch {
@@ -162,8 +174,11 @@ extension Session {
             if load.resume != nil { self.context.metrics.resumes.increment(loaded.isRecovered ? .log : .snapshot) }
             subscription.counts = loaded.counts
             subscription.isAnswered = true
+            if !load.isReset {
+                self.answer(.subscribed(id: subscription.id, recovered: loaded.isRecovered, reason: loaded.reason))
+            }
             self.deliverInBulk(loaded.frames)
-            self.answer(MessageWriter.live(id: subscription.id, cursor: loaded.cursor.encoded()))
+            self.answer(.live(id: subscription.id, cursor: loaded.cursor.encoded()))
             self.shard.settle(subscription, at: loaded.cursor.snapshot)
         case .failure(FeedTransaction.Failure.definitionChanged):
             self.context.reader.poke()
@@ -179,14 +194,13 @@ extension Session {
             )
             self.end(subscription)
             let message = SubscribeError.unavailable(error)
-            self.answer(MessageWriter.error(id: subscription.id, code: .unavailable, message: message))
+            self.answer(.error(id: subscription.id, .unavailable, message))
             self.connection?.flush()
         }
     }
 
     /// The node and the database do not agree yet; the reader is about to find out.
     private func retry(_ load: LoadQueue.Load, losses: Int = 0) {
-        load.trace.abandoned()
         self.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(50)) {
             guard load.isCurrent, self.connection != nil else { return }
             self.enqueueLoad(load.subscription, resume: load.resume, isReset: load.isReset, losses: losses)

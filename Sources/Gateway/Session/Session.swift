@@ -12,9 +12,10 @@ final class Session: WebSocketSession {
     private let sharedContext: Shared<SessionContext>
     let shard: Shard
     let eventLoop: any EventLoop
+    let tongue: any Tongue
     private let number = UInt64.random(in: .min ... .max)
     let seat: ConnectionCensus.Seat
-    var connection: WebSocketConnection?
+    var connection: (any ClientConnection)?
     var identity: Identity?
     var isVerifying = false
     /// The version of the revocations that this identity was compared with.
@@ -37,12 +38,14 @@ final class Session: WebSocketSession {
 
     /// - Parameter identity: from the upgrade request; `nil`: the first frame has to authenticate.
     init(
+        tongue: any Tongue,
         identity: Identity?,
         seat: ConnectionCensus.Seat,
         context: Shared<SessionContext>,
         shard: Shard,
         eventLoop: any EventLoop
     ) {
+        self.tongue = tongue
         self.seat = seat
         self.identity = identity
         self.sharedContext = context
@@ -59,7 +62,9 @@ final class Session: WebSocketSession {
 
     // MARK: WebSocketSession
 
-    func opened(_ connection: WebSocketConnection) {
+    func opened(_ connection: WebSocketConnection) { self.opened(on: connection) }
+
+    func opened(on connection: any ClientConnection) {
         self.connection = connection
         self.openedAt = self.eventLoop.now
         self.shard.add(self)
@@ -73,10 +78,10 @@ final class Session: WebSocketSession {
             return self.close(.rateLimited, detail: self.budget.rule)
         }
         do {
-            self.handle(try Command.parse(Array(text.readableBytesView)))
+            for command in try self.tongue.commands(in: text) { self.handle(command) }
         } catch {
             if error.isProtocolError {
-                self.answer(MessageWriter.error(id: error.id, code: error.code, message: error.message))
+                self.answer(.error(id: error.id, error.code, error.message))
                 self.close(.protocolError)
                 return
             }
@@ -107,7 +112,7 @@ final class Session: WebSocketSession {
 
     func closed(_ reason: CloseReason) {
         self.context.logger.debug("Disconnected", metadata: self.metadata.merging(["reason": "\(reason)"]) { $1 })
-        for subscription in self.subscriptions.values { self.end(subscription) }
+        self.endAll()
         self.context.metrics.connectionClosed(reason)
         self.waiting.removeAll()
         self.outbox = Outbox()
@@ -141,23 +146,23 @@ final class Session: WebSocketSession {
             return self.authenticate(id: id, token: token)
         }
         switch command {
-        case .ping(let id): self.answer(MessageWriter.pong(id: id))
+        case .ping(let id): self.answer(.pong(id: id))
         case .authenticate(let id, let token): self.authenticate(id: id, token: token)
         case .subscribe(let request): self.subscribe(request)
         case .unsubscribe(let id):
             if self.postponed.removeValue(forKey: id) != nil {
-                return self.answer(MessageWriter.unsubscribed(id: id))
+                return self.answer(.unsubscribed(id: id))
             }
             guard let subscription = self.subscriptions[id] else {
                 return self.refuse(id: id, .unknownID, "no subscription \"\(id)\" is open on this connection")
             }
             self.end(subscription)
-            self.answer(MessageWriter.unsubscribed(id: id))
+            self.answer(.unsubscribed(id: id))
         }
     }
 
     func refuse(id: String?, _ code: ErrorCode, _ message: String) {
-        self.answer(MessageWriter.error(id: id, code: code, message: message))
+        self.answer(.error(id: id, code, message))
         self.errors += 1
         self.context.metrics.commandErrors.increment(code)
         if self.errors > self.context.limits.errors { self.close(.protocolError, detail: "too many errors") }
@@ -187,8 +192,8 @@ final class Session: WebSocketSession {
         for frame in frames { self.outbox.send(frame, inBulk: true, to: connection, now: now) }
     }
 
-    func answer(_ json: [UInt8]) {
-        self.deliver([FrameEncoder.frame(json)])
+    func answer(_ answer: Answer) {
+        self.deliver(self.tongue.frames(answer))
     }
 
     func tooSlow() { self.close(.slowConsumer) }

@@ -10,21 +10,21 @@ struct SnapshotLoader: Sendable {
 
     struct Request: Sendable {
         let view: View
-        let id: String
+        let subscribe: Subscribe
+        let encoding: any RowEncoding
         let isCounts: Bool
-        let limit: Int
         let wantsSnapshot: Bool
-        /// A view that is read anew after a reset: `subscribed` was said before.
-        let isReset: Bool
     }
 
     struct Loaded: Sendable {
         let cursor: Cursor
-        /// From `subscribed` up to what comes before `live`.
+        /// What comes between `subscribed` and `live`.
         let frames: [OutboundFrame]
         let counts: StatusCounts
-        /// The frames go on from the client's cursor.
-        let isRecovered: Bool
+        /// Why the frames do not go on from a cursor, as clients see it; `nil` when they do.
+        let reason: String?
+
+        var isRecovered: Bool { self.reason == nil }
     }
 
     let request: Request
@@ -36,26 +36,20 @@ struct SnapshotLoader: Sendable {
     }
 
     private func load(_ transaction: FeedTransaction) throws -> Loaded {
-        let id = self.request.id
         var frames: [OutboundFrame] = []
-        if !self.request.isReset {
-            frames.append(
-                FrameEncoder.frame(MessageWriter.subscribed(id: id, recovered: false, reason: self.reason))
-            )
-        }
         var counts = StatusCounts()
         if self.request.isCounts {
             counts = try Self.counts(of: self.request.view, transaction.connection)
-            if self.request.wantsSnapshot { frames.append(self.countSnapshot(counts)) }
+            if self.request.wantsSnapshot { frames = self.countSnapshot(counts) }
         } else if self.request.wantsSnapshot {
-            frames += try self.rowFrames(transaction.connection)
+            frames = try self.rowFrames(transaction.connection)
         }
-        return Loaded(cursor: transaction.cursor, frames: frames, counts: counts, isRecovered: false)
+        return Loaded(cursor: transaction.cursor, frames: frames, counts: counts, reason: self.reason)
     }
 
     private func rowFrames(_ connection: Connection) throws -> [OutboundFrame] {
         let view = self.request.view
-        let query = ViewQuery.rows(of: view, limit: self.request.limit)
+        let query = ViewQuery.rows(of: view, limit: self.request.subscribe.limit)
         var rows: [Row] = []
         var bytes = 0
         var isTruncated = false
@@ -63,7 +57,8 @@ struct SnapshotLoader: Sendable {
             try connection.stream(query.sql, query.parameters) { result in
                 guard let json = result.bytes(0), let row = Row(json: json) else { return true }
                 guard view.filter.matches({ row[$0] }) else { return true }
-                if rows.count == self.request.limit || (bytes + json.count > Self.maximumSnapshotBytes && !rows.isEmpty)
+                if rows.count == self.request.subscribe.limit
+                    || (bytes + json.count > Self.maximumSnapshotBytes && !rows.isEmpty)
                 {
                     isTruncated = true
                     return false
@@ -73,12 +68,17 @@ struct SnapshotLoader: Sendable {
                 return true
             }
         }
-        return FrameEncoder.snapshot(id: self.request.id, rows: rows, truncated: isTruncated, view: view)
+        return self.request.encoding.snapshot(
+            of: self.request.subscribe,
+            rows,
+            isTruncated: isTruncated,
+            Shape(view, self.request.encoding)
+        )
     }
 
-    private func countSnapshot(_ counts: StatusCounts) -> OutboundFrame {
+    private func countSnapshot(_ counts: StatusCounts) -> [OutboundFrame] {
         let all = counts.counts.map { (status: $0.key.string, count: $0.value) }.sorted { $0.status < $1.status }
-        return FrameEncoder.frame(MessageWriter.snapshot(id: self.request.id, counts: all))
+        return self.request.encoding.snapshot(of: self.request.subscribe, counts: all)
     }
 
     /// How many rows of a view have which status.

@@ -1,4 +1,5 @@
-/// The subscriptions of one session by id: mostly one, never many, so a search is cheaper than a table.
+/// The subscriptions of one session by id: mostly one, and as few as the limit says, so a search is cheaper than a
+/// table.
 struct SubscriptionList {
     private(set) var values: [Subscription] = []
 
