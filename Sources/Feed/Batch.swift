@@ -58,7 +58,7 @@ package struct Batch: Sendable {
     ///
     /// - Parameter viewer: leaves out, where that is cheaper, changes that this viewer is not told of.
     package func changes(notIn snapshot: Snapshot, for viewer: View.Viewer) -> [Change] {
-        if case .account(let user) = viewer, let index = self.index {
+        if case .account(let user, _) = viewer, let index = self.index {
             let records = index.places(of: user).lazy.map { self.records[$0] }.filter { !snapshot.sees($0.xid) }
             return Self.derive(Array(records), self.owners, self.moved, self.feed)
         }

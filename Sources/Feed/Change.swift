@@ -66,7 +66,7 @@ extension Change {
                     key: key,
                     at: records.last?.at ?? 0,
                     audience: .accounts,
-                    row: row,
+                    row: feed.completed(row),
                     old: .empty,
                     isInsert: false,
                     isDelete: false,
@@ -84,7 +84,7 @@ extension Change {
             }
             if isPathChanged {
                 let singles = own.map {
-                    Self.single($0, before: owners.ownerAtStart(of:), after: owners.ownerAtEnd(of:))
+                    Self.single($0, feed, before: owners.ownerAtStart(of:), after: owners.ownerAtEnd(of:))
                 }
                 Self.append(singles, of: own[...], key: key, isFolded: own.count > 1, to: &changes)
                 continue
@@ -94,7 +94,7 @@ extension Change {
                 let transaction = rest.prefix { $0.xid == xid }
                 rest = rest.dropFirst(transaction.count)
                 let singles = transaction.map {
-                    Self.single($0, before: owners.steadyOwner(of:), after: owners.steadyOwner(of:))
+                    Self.single($0, feed, before: owners.steadyOwner(of:), after: owners.steadyOwner(of:))
                 }
                 // What a transaction wrote before it deleted the row was never there to be seen.
                 let isFolded =
@@ -167,17 +167,19 @@ extension Change {
 
     private static func single(
         _ record: LogRecord,
+        _ feed: FeedDefinition,
         before ownerBefore: ((String) -> JSONText?) -> ByteText?,
         after ownerAfter: ((String) -> JSONText?) -> ByteText?
     ) -> Change {
         let before = ownerBefore { record.before?[$0] ?? record.row?[$0] }
         let after = ownerAfter { record.row?[$0] }
+        let (row, old) = feed.completed(record.row ?? .empty, record.before ?? .empty)
         return Change(
             key: record.key,
             at: record.at,
             audience: .everybody,
-            row: record.row ?? .empty,
-            old: record.before ?? .empty,
+            row: row,
+            old: old,
             isInsert: record.operation == .insert,
             isDelete: record.operation == .delete,
             ownerBefore: record.operation == .insert ? nil : before,

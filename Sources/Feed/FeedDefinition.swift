@@ -41,9 +41,19 @@ package struct FeedDefinition: Sendable, Equatable {
     package let hops: [Hop]
     /// The column that names the owner, on the table of the last hop; `nil`: only operators see rows.
     package let ownerColumn: String?
+    /// The claim that says whose rows an account sees; `nil`: the one that names the user.
+    package let ownerClaim: String?
+    /// Columns that must have a value which the token lists, and the claim in which it does.
+    package let scope: [String: String]
+    /// Columns that accounts may not see.
     package let hidden: Set<String>
+    /// Columns that nobody may see.
+    package let secret: Set<String>
     package let quiet: Set<String>
     package let gauges: Set<String>
+    package let lifecycle: Lifecycle?
+    /// The columns that ``lifecycle`` adds, except those whose names or sources the table has or lacks.
+    package let derived: [Lifecycle.Column]
     /// What "newest" means; `nil`: by key.
     package let orderColumn: String?
     /// The transaction that attached the feed: the log says nothing about snapshots that do not see it.
@@ -65,9 +75,13 @@ package struct FeedDefinition: Sendable, Equatable {
         hops: [Hop],
         ownerColumn: String?,
         ownerTypeName: String?,
+        ownerClaim: String? = nil,
+        scope: [String: String] = [:],
         hidden: Set<String>,
+        secret: Set<String> = [],
         quiet: Set<String>,
         gauges: Set<String>,
+        lifecycle: Lifecycle? = nil,
         orderColumn: String?,
         since: UInt64,
         revision: String,
@@ -77,14 +91,24 @@ package struct FeedDefinition: Sendable, Equatable {
         self.schema = schema
         self.table = table
         self.columns = columns
-        self.columnNames = Set(columns.map(\.name))
+        let names = Set(columns.map(\.name))
+        self.columnNames = names
         self.key = key
         self.status = status
         self.hops = hops
         self.ownerColumn = ownerColumn
+        self.ownerClaim = ownerClaim
+        self.scope = scope
         self.hidden = hidden
+        self.secret = secret
         self.quiet = quiet
-        self.gauges = gauges
+        self.lifecycle = lifecycle
+        let derived = (lifecycle?.columns(status: status) ?? []).filter {
+            !names.contains($0.name) && names.isSuperset(of: $0.sources)
+        }
+        self.derived = derived
+        // What is made of a gauge changes as often.
+        self.gauges = gauges.union(derived.filter { !gauges.isDisjoint(with: $0.sources) }.map(\.name))
         self.orderColumn = orderColumn
         self.since = since
         self.ownerTypeName = ownerTypeName
@@ -94,7 +118,16 @@ package struct FeedDefinition: Sendable, Equatable {
 
     package func column(_ name: String) -> Column? {
         self.columns.first { $0.name == name }
+            ?? self.derived.first { $0.name == name }.map {
+                Column(name: $0.name, typeName: $0.typeName, type: ColumnType(typeName: $0.typeName, enumLabels: []))
+            }
     }
+
+    /// The columns on this table that decide who may see a row.
+    package var decidingColumns: [String] { self.linkColumns + self.scope.keys }
+
+    /// The claims that decide it, besides the user's.
+    package var claims: Set<String> { Set(self.scope.values).union([self.ownerClaim].compactMap { $0 }) }
 
     /// The columns on this table that lead to the owner.
     package var linkColumns: [String] {

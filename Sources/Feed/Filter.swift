@@ -2,6 +2,8 @@
 package struct Filter: Sendable, Equatable {
     package struct Condition: Sendable, Equatable {
         package let column: String
+        /// The table's columns that it looks at.
+        package let sources: [String]
         /// `col->>key`: the member of a JSON column, as text.
         package let member: String?
         package let type: ColumnType
@@ -44,7 +46,14 @@ package struct Filter: Sendable, Equatable {
     package static func statuses(_ statuses: [String], of feed: FeedDefinition) -> Filter {
         let type = feed.column(feed.status)?.type ?? .text
         return Filter(conditions: [
-            Condition(column: feed.status, member: nil, type: type, isNegated: false, test: .isIn(statuses))
+            Condition(
+                column: feed.status,
+                sources: [feed.status],
+                member: nil,
+                type: type,
+                isNegated: false,
+                test: .isIn(statuses)
+            )
         ])
     }
 
@@ -52,8 +61,8 @@ package struct Filter: Sendable, Equatable {
         Filter(conditions: self.conditions + other.conditions)
     }
 
-    /// The columns it looks at.
-    package var columns: Set<String> { Set(self.conditions.map(\.column)) }
+    /// The table's columns that it looks at.
+    package var columns: Set<String> { Set(self.conditions.flatMap(\.sources)) }
 
     /// Whether a row passes, given its values by column. Null passes only `is.null`, as in SQL.
     package func matches(_ value: (String) -> JSONText?) -> Bool {

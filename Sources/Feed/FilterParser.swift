@@ -87,7 +87,14 @@ package struct FilterParser: Sendable {
         let value = String(rest[scalars.index(after: dot)...])
         let type = member == nil ? definition.type : .text
         let test = try self.test(name, value, type: type, column: definition, isMember: member != nil)
-        return Filter.Condition(column: column, member: member, type: type, isNegated: isNegated, test: test)
+        return Filter.Condition(
+            column: column,
+            sources: self.feed.sources(of: column),
+            member: member,
+            type: type,
+            isNegated: isNegated,
+            test: test
+        )
     }
 
     private func test(

@@ -1,14 +1,40 @@
 /// The rows one kind of subscription holds: who asks, what passes the filter, which columns.
 package struct View: Sendable, Equatable {
     package enum Viewer: Hashable, Sendable {
-        case account(user: ByteText)
+        /// `user` is what the owner of a row has to be.
+        case account(user: ByteText, scope: Scope = .everything)
         case `operator`
 
         /// Whether rows of this owner are this viewer's; no owner is nobody's.
-        func owns(_ owner: ByteText?) -> Bool {
+        package func owns(_ owner: ByteText?) -> Bool {
             switch self {
             case .operator: true
-            case .account(let user): owner == user
+            case .account(let user, _): owner == user
+            }
+        }
+
+        /// Whether a row is within the scope of this viewer's token.
+        package func reaches(_ row: (String) -> JSONText?) -> Bool {
+            switch self {
+            case .operator: true
+            case .account(_, let scope): scope.allows(row)
+            }
+        }
+    }
+
+    /// Columns that must have one of a few values, as a token says.
+    package struct Scope: Hashable, Sendable {
+        package let columns: [String: Set<ByteText>]
+
+        package static let everything = Scope(columns: [:])
+
+        package init(columns: [String: Set<ByteText>]) {
+            self.columns = columns
+        }
+
+        func allows(_ row: (String) -> JSONText?) -> Bool {
+            self.columns.allSatisfy { column, values in
+                row(column)?.scalarText.map { values.contains(ByteText($0)) } ?? false
             }
         }
     }
@@ -51,13 +77,15 @@ package struct View: Sendable, Equatable {
         }
     }
 
-    /// What the viewer may ever see of a row, in the table's order.
+    /// What the viewer may ever see of a row, in the table's order, and then what its lifecycle adds.
     package static func visibleColumns(of feed: FeedDefinition, for viewer: Viewer) -> [String] {
-        let names = feed.columns.map(\.name)
+        let masked: Set<String>
         switch viewer {
-        case .operator: return names
-        case .account: return names.filter { !feed.hidden.contains($0) }
+        case .operator: masked = feed.secret
+        case .account: masked = feed.secret.union(feed.hidden)
         }
+        return feed.columns.map(\.name).filter { !masked.contains($0) }
+            + feed.derived.filter { masked.isDisjoint(with: $0.sources) }.map(\.name)
     }
 
     /// Compares the view before and after one change; `nil`: the viewer must not notice it.
@@ -67,8 +95,9 @@ package struct View: Sendable, Equatable {
         case (.operators, .account), (.accounts, .operator): return nil
         case (.everybody, _), (.operators, .operator), (.accounts, .account): break
         }
-        let ownedBefore = change.existedBefore && self.viewer.owns(change.ownerBefore)
-        let ownedAfter = change.existsAfter && self.viewer.owns(change.ownerAfter)
+        let ownedBefore =
+            change.existedBefore && self.viewer.owns(change.ownerBefore) && self.viewer.reaches(change.before)
+        let ownedAfter = change.existsAfter && self.viewer.owns(change.ownerAfter) && self.viewer.reaches(change.after)
         if !ownedBefore && !ownedAfter { return nil }
         let before = ownedBefore && self.filter.matches(change.before)
         let after = ownedAfter && self.filter.matches(change.after)

@@ -12,7 +12,7 @@ import WebSocketTransport
 package struct Gateway {
     package static let role = "jobfeed_gateway"
     /// The oldest schema that can be read; an upgrade installs the schema first.
-    static let schemaVersion = 2
+    static let schemaVersion = 4
 
     private let configuration: GatewayConfiguration
     private let logger: Logger
@@ -28,9 +28,11 @@ package struct Gateway {
     package func run(onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void) async throws {
         let configuration = self.configuration
         let revocations = Revocations()
+        let claims = KeptClaims()
         let authenticator = try await configuration.keys.authenticator(
             rules: configuration.tokens,
-            revocations: revocations
+            revocations: revocations,
+            claims: claims
         )
         let certificate = try configuration.tls.map { try ServerCertificate($0, logger: self.logger) }
         let stop = await StopSignal.trap()
@@ -74,6 +76,7 @@ package struct Gateway {
             hub: hub,
             interest: interest,
             revocations: revocations,
+            claims: claims,
             health: health,
             // Rows take several times as much in memory as in the log.
             preloadBytes: configuration.ringBytes / 8,

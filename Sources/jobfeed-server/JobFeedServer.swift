@@ -20,7 +20,9 @@ struct JobFeedServer: AsyncParsableCommand {
               JOBFEED_JWT_SECRET=… jobfeed-server token --user alice
             """,
         version: "0.1.0",
-        subcommands: [Serve.self, Install.self, Token.self, Check.self, WhyCommand.self, Kick.self, Demo.self]
+        subcommands: [
+            Serve.self, Install.self, Attach.self, Token.self, Check.self, WhyCommand.self, Kick.self, Demo.self,
+        ]
     )
 }
 

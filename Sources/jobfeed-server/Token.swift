@@ -17,6 +17,9 @@ struct Token: AsyncParsableCommand {
     @Option(help: "account or operator.")
     var access = "account"
 
+    @Option(help: "A further claim, as NAME=VALUE; repeat it for several, or for a list. NAME= is an empty list.")
+    var claim: [String] = []
+
     @Option(help: "How long it is good: a number and s, m, h or d.")
     var ttl = "1h"
 
@@ -28,6 +31,7 @@ struct Token: AsyncParsableCommand {
         guard Identity.Access(rawValue: self.access) != nil else {
             throw ValidationError("--access is \"\(self.access)\"; it has to be account or operator")
         }
+        _ = try ClaimOption.parsed(self.claim)
         guard Self.seconds(self.ttl) != nil else {
             throw ValidationError("--ttl is \"\(self.ttl)\"; write for example 90s, 15m, 1h or 7d")
         }
@@ -45,7 +49,14 @@ struct Token: AsyncParsableCommand {
                 Exit.configuration
             )
         }
-        Console.out(try await TokenMint(secret: secret).mint(user: self.user, access: self.access, seconds: seconds))
+        Console.out(
+            try await TokenMint(secret: secret).mint(
+                user: self.user,
+                access: self.access,
+                seconds: seconds,
+                claims: ClaimOption.parsed(self.claim)
+            )
+        )
     }
 
     /// `90`, `90s`, `15m`, `1h`, `7d`.

@@ -46,6 +46,9 @@ struct WhyCommand: AsyncParsableCommand {
     @Option(help: "The columns of the subscription, comma separated (default: all visible).")
     var columns: String?
 
+    @Option(help: "A claim of the token that the feed asks for, as NAME=VALUE; repeat it for several.")
+    var claim: [String] = []
+
     @Flag(help: "Print values, too, of columns that the user may see.")
     var values = false
 
@@ -61,6 +64,7 @@ struct WhyCommand: AsyncParsableCommand {
         for (name, text) in [("user", self.user), ("job", self.job)] where text.unicodeScalars.contains("\0") {
             throw ValidationError("--\(name) holds a NUL character, which PostgreSQL text cannot hold")
         }
+        _ = try ClaimOption.parsed(self.claim)
         guard Identity.Access(rawValue: self.access) != nil else {
             throw ValidationError("--access is \"\(self.access)\"; it has to be account or operator")
         }
@@ -101,7 +105,7 @@ struct WhyCommand: AsyncParsableCommand {
     }
 
     private func question() throws -> WhyQuestion {
-        WhyQuestion(
+        var question = WhyQuestion(
             user: self.user,
             access: Identity.Access(rawValue: self.access) ?? .account,
             job: self.job,
@@ -110,6 +114,8 @@ struct WhyCommand: AsyncParsableCommand {
             columns: self.columns?.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) },
             since: try self.start()
         )
+        question.claims = try ClaimOption.parsed(self.claim)
+        return question
     }
 
     private func start() throws -> WhyQuestion.Since {

@@ -1,7 +1,6 @@
+import Feed
 import Foundation
 import Testing
-
-@testable import Gateway
 
 @Suite struct TimestampTests {
     @Test(arguments: [

@@ -189,5 +189,5 @@ def test_an_installation_with_row_triggers_is_upgraded(two_threads):  # noqa: F8
     """)
     two_threads.execute(install_script(True))
     assert catalog(two_threads) == expected
-    assert value(two_threads, "select version from jobfeed.installation") == 3
+    assert value(two_threads, "select version from jobfeed.installation") == 4
     assert rows(two_threads, "select from pg_constraint where conname = 'change_op_check'") == []

@@ -97,7 +97,7 @@ def test_the_log_of_version_1_becomes_the_first_slot(database):
     before = rows(connection, "select seq, xid::text, key, at from jobfeed.change order by seq")
     connection.execute(install_script(True))
     assert rows(connection, "select seq, xid::text, key, at from jobfeed.change_1 order by seq") == before
-    assert value(connection, "select version from jobfeed.installation") == 3
+    assert value(connection, "select version from jobfeed.installation") == 4
     connection.execute("insert into job (id, path) values (1, '/a')")
     assert rows(connection, "select seq, slot, op::text from jobfeed.change where seq > 2") == [(4, 1, "I")]
     with pytest.raises(psycopg.errors.GeneratedAlways):

@@ -139,7 +139,7 @@ def test_swift_installs_every_file_in_order():
 
 def test_an_older_script_is_refused(db):
     db.execute("update jobfeed.installation set version = 99")
-    with pytest.raises(psycopg.Error, match="schema version 99, which is newer than version 3 of this program"):
+    with pytest.raises(psycopg.Error, match="schema version 99, which is newer than version 4 of this program"):
         db.execute(install_script(False))
 
 
@@ -677,7 +677,8 @@ def test_the_definition_is_returned_and_stored(db):
         "status": "status", "owner": "assigned_to.author", "owner_column": "author",
         "hops": [{"schema": "public", "table": "thread", "from": ["assigned_to"], "to": ["id"]}],
         "hidden": ["errors"], "quiet": ["updated_at"], "gauges": ["progress"], "order_column": "created_at",
-        "since": 0, "attached_at": 0, "row_security_was_off": True,
+        "since": 0, "attached_at": 0, "row_security_was_off": True, "secret": [], "owner_claim": None, "scope": {},
+        "lifecycle": None,
     }
 
 

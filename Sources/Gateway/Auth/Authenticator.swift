@@ -11,10 +11,12 @@ package struct Authenticator: Sendable {
     private let keys: [String: JWTKeyCollection]
 
     private let revocations: Revocations
+    private let claims: KeptClaims
 
-    init(rules: TokenRules, keys: [String: JWTKeyCollection], revocations: Revocations) {
+    init(rules: TokenRules, keys: [String: JWTKeyCollection], revocations: Revocations, claims: KeptClaims) {
         self.rules = rules
         self.revocations = revocations
+        self.claims = claims
         self.keys = keys
     }
 
@@ -39,7 +41,8 @@ package struct Authenticator: Sendable {
         } catch {
             throw AuthenticationError(message: "the token's signature does not fit any known key")
         }
-        let identity = try self.rules.identity(of: claims, now: now)
+        var identity = try self.rules.identity(of: claims, now: now)
+        identity.claims = self.claims.values(in: claims)
         guard !self.revocations.refuses(identity, now: now) else {
             throw AuthenticationError(message: "this session was revoked by an operator; sign in again for a new token")
         }

@@ -1,3 +1,5 @@
+import Feed
+
 /// Who a token speaks for, and for how long.
 package struct Identity: Sendable, Equatable {
     package enum Access: String, Sendable {
@@ -14,6 +16,9 @@ package struct Identity: Sendable, Equatable {
     /// The token's own name (`jti`).
     package let tokenID: String?
 
+    /// Values of the claims that feeds ask for; none for one that the token lacks.
+    package var claims: ClaimValues = [:]
+
     package init(user: String, access: Access, expiresAt: Double, issuedAt: Double? = nil, tokenID: String? = nil) {
         self.user = user
         self.access = access
@@ -21,6 +26,14 @@ package struct Identity: Sendable, Equatable {
         self.tokenID = tokenID
         // A year of five digits and more is nobody's business, and must not overflow.
         self.expiresAt = min(max(expiresAt, 0), 253_402_300_799)
+    }
+
+    /// Whether both see the same rows. A claim that only one of them was asked for decided nothing so far.
+    func isSame(as other: Identity) -> Bool {
+        ByteText(self.user) == ByteText(other.user) && self.access == other.access
+            && self.claims.allSatisfy { name, values in
+                other.claims[name].map { $0?.map { ByteText($0) } == values?.map { ByteText($0) } } ?? true
+            }
     }
 
     var expiresAtText: String {

@@ -21,7 +21,8 @@ package struct KeySource: Sendable {
 
     package func authenticator(
         rules: TokenRules,
-        revocations: Revocations = Revocations()
+        revocations: Revocations = Revocations(),
+        claims: KeptClaims = KeptClaims()
     ) async throws(KeyError) -> Authenticator {
         for name in self.algorithms where !Self.supportedAlgorithms.contains(name) {
             throw KeyError(
@@ -43,7 +44,7 @@ package struct KeySource: Sendable {
         for name in self.algorithms where accepted[name] == nil {
             throw KeyError(message: "algorithm \(name) is to be accepted, but no key for it is given")
         }
-        return Authenticator(rules: rules, keys: accepted, revocations: revocations)
+        return Authenticator(rules: rules, keys: accepted, revocations: revocations, claims: claims)
     }
 
     private func addSecret(to keys: inout [String: JWTKeyCollection]) async throws(KeyError) {

@@ -55,7 +55,7 @@ final class FeedGroups {
     func add(_ group: Group) {
         switch (group.view.key, group.key.viewer) {
         case (let job?, _): self.byJob[job, default: []].append(group)
-        case (nil, .account(let user)): self.byOwner[user, default: []].append(group)
+        case (nil, .account(let user, _)): self.byOwner[user, default: []].append(group)
         case (nil, .operator): self.operators.append(group)
         }
     }
@@ -67,7 +67,7 @@ final class FeedGroups {
         }
         switch (group.view.key, group.key.viewer) {
         case (let job?, _): remove(from: &self.byJob, job)
-        case (nil, .account(let user)): remove(from: &self.byOwner, user)
+        case (nil, .account(let user, _)): remove(from: &self.byOwner, user)
         case (nil, .operator): self.operators.removeAll { $0 === group }
         }
     }

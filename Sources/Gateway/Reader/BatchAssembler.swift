@@ -122,7 +122,7 @@ struct BatchAssembler {
 
     /// Gives records whose row may enter a view the columns that the log left out, as they were at that moment.
     func fillLargeColumns(_ records: inout [LogRecord]) throws {
-        let interesting = self.filterColumns.union(self.feed.linkColumns)
+        let interesting = self.filterColumns.union(self.feed.decidingColumns)
         let isOwnerPathChanged = records.contains { $0.operation == .ownerPath }
         var keys: Set<ByteText> = []
         for record in records where record.operation == .update {

@@ -27,6 +27,7 @@ enum Catalog {
                 WHERE a.attrelid = f.relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.attname = ANY (f.hidden)
                     OR f.owner_column IS NOT NULL
                         AND NOT has_column_privilege('jobfeed_account', f.relation, a.attnum, 'SELECT'))), 'quiet', to_jsonb(f.quiet), 'gauges', to_jsonb(f.gauges),
+            'owner_claim', f.owner_claim, 'scope', f.scope, 'secret', to_jsonb(f.secret), 'lifecycle', f.lifecycle,
             'order_column', f.order_column, 'since', f.since::text,
             'version', f.xmin::text,
             'columns', (
@@ -67,9 +68,13 @@ enum Catalog {
         let hops: [Hop]
         let owner_column: String?
         let owner_type: String?
+        let owner_claim: String?
         let hidden: Set<String>
+        let scope: [String: String]
+        let secret: Set<String>
         let quiet: Set<String>
         let gauges: Set<String>
+        let lifecycle: Lifecycle?
         let order_column: String?
         let since: String
         let revision: String
@@ -94,9 +99,13 @@ enum Catalog {
                 },
                 ownerColumn: self.owner_column,
                 ownerTypeName: self.owner_type,
+                ownerClaim: self.owner_claim,
+                scope: self.scope,
                 hidden: self.hidden,
+                secret: self.secret,
                 quiet: self.quiet,
                 gauges: self.gauges,
+                lifecycle: self.lifecycle,
                 orderColumn: self.order_column,
                 since: UInt64(self.since) ?? .max,
                 revision: self.revision,
@@ -107,7 +116,8 @@ enum Catalog {
         /// What makes the definition useless: somebody altered the tables after they were attached.
         private var problem: String? {
             let names = Set(self.columns.map(\.name))
-            for column in self.key + [self.status] + (self.hops.first?.from ?? []) where !names.contains(column) {
+            for column in self.key + [self.status] + (self.hops.first?.from ?? []) + self.scope.keys
+            where !names.contains(column) {
                 return self.complaint("column \"\(column)\" of \(self.table) is gone")
             }
             for hop in self.hops where hop.to_types?.count != hop.to.count {

@@ -17,6 +17,7 @@ final class FeedReader: Sendable {
     private let hub: Hub
     private let interest: FilterInterest
     private let revocations: Revocations
+    private let claims: KeptClaims
     private let health: ReaderHealth
     /// How much of the log to read at the start, for resumes from memory.
     private let preloadBytes: Int
@@ -36,6 +37,7 @@ final class FeedReader: Sendable {
         hub: Hub,
         interest: FilterInterest,
         revocations: Revocations,
+        claims: KeptClaims,
         health: ReaderHealth,
         preloadBytes: Int,
         abandon: Wakeup,
@@ -48,6 +50,7 @@ final class FeedReader: Sendable {
         self.hub = hub
         self.interest = interest
         self.revocations = revocations
+        self.claims = claims
         self.health = health
         self.preloadBytes = preloadBytes
         self.metrics = metrics
@@ -85,7 +88,7 @@ final class FeedReader: Sendable {
     private var isStopping: Bool { self.state.withLock { $0.isStopping } }
 
     private func run() {
-        var follower = LogFollower(revocations: self.revocations)
+        var follower = LogFollower(revocations: self.revocations, claims: self.claims)
         var backoff = Duration.milliseconds(200)
         while !self.isStopping {
             do {

@@ -4,9 +4,12 @@ import LibPQ
 /// Where this node stands in the log, and what it knows of the feeds.
 struct LogFollower {
     private let revocations: Revocations
+    private let claims: KeptClaims
     private var epoch: UInt64? = nil
     private var snapshot: Snapshot? = nil
-    private var catalog: [String: FeedDefinition] = [:]
+    private var catalog: [String: FeedDefinition] = [:] {
+        didSet { self.claims.keep(self.catalog.values.reduce(into: []) { $0.formUnion($1.claims) }) }
+    }
     private var statement = LogReader.Statement.plain
     /// Keys of these feeds do not cast to their columns' types any more; they are compared as texts.
     private var comparedAsText: Set<String> = []
@@ -18,8 +21,9 @@ struct LogFollower {
     /// The next step is for the ring alone, which may be asked for any column.
     private var isPreloading = false
 
-    init(revocations: Revocations) {
+    init(revocations: Revocations, claims: KeptClaims) {
         self.revocations = revocations
+        self.claims = claims
     }
 
     /// Checks after a connect that this is still the same history.

@@ -43,12 +43,12 @@ extension Session {
             self.identity = identity
             self.welcome()
         case (.success(let new), let old?):
-            guard ByteText(new.user) == ByteText(old.user), new.access == old.access else {
+            guard new.isSame(as: old) else {
                 self.answer(
                     .error(
                         id: id,
                         .forbidden,
-                        "this connection belongs to another user or access; open a new one for this token"
+                        "this connection belongs to another user, access or owner; open a new one for this token"
                     )
                 )
                 return self.close(.forbidden)

@@ -55,7 +55,8 @@ struct SnapshotLoader: Sendable {
         var isTruncated = false
         if query.canMatch {
             try connection.stream(query.sql, query.parameters) { result in
-                guard let json = result.bytes(0), let row = Row(json: json) else { return true }
+                guard let json = result.bytes(0), let read = Row(json: json) else { return true }
+                let row = view.feed.completed(read)
                 guard view.filter.matches({ row[$0] }) else { return true }
                 if rows.count == self.request.subscribe.limit
                     || (bytes + json.count > Self.maximumSnapshotBytes && !rows.isEmpty)
@@ -94,9 +95,9 @@ struct SnapshotLoader: Sendable {
         } else {
             let rows = ViewQuery.rows(of: view, limit: .max - 1)
             try connection.stream(rows.sql, rows.parameters) { result in
-                guard let row = result.bytes(0).flatMap({ Row(json: $0) }), view.filter.matches({ row[$0] }) else {
-                    return true
-                }
+                guard let read = result.bytes(0).flatMap({ Row(json: $0) }) else { return true }
+                let row = view.feed.completed(read)
+                guard view.filter.matches({ row[$0] }) else { return true }
                 counts[ByteText(row[view.feed.status]?.scalarText ?? ""), default: 0] += 1
                 return true
             }

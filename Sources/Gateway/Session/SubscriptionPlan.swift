@@ -44,7 +44,7 @@ struct SubscriptionPlan {
                     message: "feed \"\(feed.name)\" has no owners; only operators may see its rows"
                 )
             }
-            viewer = .account(user: ByteText(identity.user))
+            viewer = try Self.account(identity, of: feed)
         }
         let visible = View.visibleColumns(of: feed, for: viewer)
         var filter = Filter.everything
@@ -52,8 +52,7 @@ struct SubscriptionPlan {
         switch self.channel {
         case .all, .counts: break
         case .statuses(_, let statuses):
-            try Self.check(statuses, of: feed)
-            filter = .statuses(statuses, of: feed)
+            filter = .statuses(try Self.statuses(statuses, of: feed), of: feed)
         case .key(_, let text): key = ByteText(text)
         }
         if let text = request.filter {
@@ -72,13 +71,68 @@ struct SubscriptionPlan {
         self.view = View(feed: feed, viewer: viewer, filter: filter, key: key, columns: request.columns)
     }
 
-    private static func check(_ statuses: [String], of feed: FeedDefinition) throws(SubscribeError) {
-        guard case .enumeration(let labels) = feed.column(feed.status)?.type else { return }
-        for status in statuses where !labels.contains(status) {
+    /// What an account sees of a feed, as its token says.
+    private static func account(_ identity: Identity, of feed: FeedDefinition) throws(SubscribeError) -> View.Viewer {
+        var user = identity.user
+        if let claim = feed.ownerClaim {
+            let owners = try Self.values(of: claim, identity, feed)
+            guard owners.count == 1, !owners[0].isEmpty else {
+                throw SubscribeError(
+                    code: .forbidden,
+                    message: "the token's claim \(claim) does not name one owner of rows of feed \"\(feed.name)\""
+                )
+            }
+            user = owners[0]
+        }
+        var scope: [String: Set<ByteText>] = [:]
+        for (column, claim) in feed.scope.sorted(by: { $0.key < $1.key }) {
+            let allowed = try Self.values(of: claim, identity, feed)
+            // Nothing listed, or a star, is everything.
+            if !allowed.isEmpty, !allowed.contains("*") { scope[column] = Set(allowed.map { ByteText($0) }) }
+        }
+        return .account(user: ByteText(user), scope: View.Scope(columns: scope))
+    }
+
+    private static func values(
+        of claim: String,
+        _ identity: Identity,
+        _ feed: FeedDefinition
+    ) throws(SubscribeError) -> [String] {
+        guard let found = identity.claims[claim] else {
+            // The feed was attached after the token was looked at.
             throw SubscribeError(
-                code: .invalidChannel,
-                message: "\"\(status)\" is no status of \(feed.name)" + Spelling.suggestion(for: status, among: labels)
+                code: .unavailable,
+                message: "feed \"\(feed.name)\" asks for the claim \(claim); send the token again (authenticate)"
             )
         }
+        guard let values = found else {
+            throw SubscribeError(
+                code: .forbidden,
+                message: "the token has no claim \(claim), which decides whose rows of feed \"\(feed.name)\" it shows"
+            )
+        }
+        return values
+    }
+
+    /// The table's own statuses for the words of a channel, which may also be states or classes.
+    private static func statuses(_ words: [String], of feed: FeedDefinition) throws(SubscribeError) -> [String] {
+        var labels: [String]? = nil
+        if case .enumeration(let known) = feed.column(feed.status)?.type { labels = known }
+        var statuses: [String] = []
+        for word in words {
+            if labels?.contains(word) ?? false {
+                statuses.append(word)
+            } else if let meant = feed.lifecycle?.statuses(word) {
+                statuses += meant
+            } else if let labels {
+                throw SubscribeError(
+                    code: .invalidChannel,
+                    message: "\"\(word)\" is no status of \(feed.name)" + Spelling.suggestion(for: word, among: labels)
+                )
+            } else {
+                statuses.append(word)
+            }
+        }
+        return statuses
     }
 }

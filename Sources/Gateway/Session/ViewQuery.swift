@@ -40,7 +40,7 @@ struct ViewQuery {
     static func rows(of view: View, limit: Int) -> ViewQuery {
         var query = ViewQuery(view: view)
         let feed = view.feed
-        let wanted = Set(view.columns).union(view.filter.columns).union(feed.key)
+        let wanted = Set(view.columns.flatMap(feed.sources)).union(view.filter.columns).union(feed.key)
         let columns = feed.columns.map(\.name).filter(wanted.contains)
         var order = feed.key.map { "j.\(SQLText.identifier($0)) DESC" }
         if let newest = feed.orderColumn { order.insert("j.\(SQLText.identifier(newest)) DESC NULLS LAST", at: 0) }
@@ -68,7 +68,7 @@ struct ViewQuery {
     }
 
     private mutating func addOwner() {
-        guard case .account(let viewer) = self.view.viewer else { return }
+        guard case .account(let viewer, let scope) = self.view.viewer else { return }
         let user = viewer.string
         guard let owner = OwnerPath.owner(of: self.view.feed), let typeName = self.view.feed.ownerTypeName else {
             self.canMatch = false
@@ -89,6 +89,11 @@ struct ViewQuery {
             self.conditions.append("\(owner) = \(parameter)::text::bigint AND \(owner)::text = \(parameter)::text")
         default:
             self.conditions.append("\(owner)::text = \(self.parameter(user))")
+        }
+        for (column, values) in scope.columns.sorted(by: { $0.key < $1.key }) {
+            let list = self.parameter(SQLText.array(values.map(\.string).sorted()))
+            // The log spells values as JSON does.
+            self.conditions.append("to_jsonb(j.\(SQLText.identifier(column))) #>> '{}' = ANY (\(list)::text[])")
         }
     }
 
@@ -121,7 +126,7 @@ struct ViewQuery {
     /// `nil` where SQL would not say exactly what ``Filter`` says.
     private mutating func compiled(_ condition: Filter.Condition) -> String? {
         guard condition.member == nil, let column = self.view.feed.column(condition.column) else { return nil }
-        let name = "j.\(SQLText.identifier(column.name))"
+        guard let name = self.expression(of: column.name) else { return nil }
         let test: String
         switch condition.test {
         case .isNull:
@@ -146,6 +151,15 @@ struct ViewQuery {
             test = "(\(parts.joined(separator: " OR ")))"
         }
         return condition.isNegated ? "NOT (\(test))" : test
+    }
+
+    /// `nil` for what only ``FeedDefinition/completed(_:)`` knows.
+    private func expression(of column: String) -> String? {
+        let feed = self.view.feed
+        guard feed.derived.contains(where: { $0.name == column }) else { return "j.\(SQLText.identifier(column))" }
+        guard let values = feed.lifecycle?.values(of: column), !values.isEmpty else { return nil }
+        let cases = values.map { "WHEN \(SQLText.literal($0.status)) THEN \(SQLText.literal($0.value))" }
+        return "(CASE j.\(SQLText.identifier(feed.status))::text \(cases.joined(separator: " ")) END)"
     }
 
     private mutating func compiled(

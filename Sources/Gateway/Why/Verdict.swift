@@ -105,9 +105,20 @@ struct Judge: Sendable {
         if let key = self.view.key, key != change.key {
             return .notSent(.anotherKey, "the channel is for job \(Printable.name(key.string)) alone")
         }
-        let ownedBefore = change.existedBefore && self.owns(change.ownerBefore)
-        let ownedAfter = change.existsAfter && self.owns(change.ownerAfter)
+        let viewer = self.view.viewer
+        let isReachedBefore = viewer.reaches(change.before)
+        let isReachedAfter = viewer.reaches(change.after)
+        var ownedBefore = change.existedBefore && viewer.owns(change.ownerBefore)
+        var ownedAfter = change.existsAfter && viewer.owns(change.ownerAfter)
         if !ownedBefore, !ownedAfter { return self.ownerRefusal(of: change, before: before, after: after) }
+        ownedBefore = ownedBefore && isReachedBefore
+        ownedAfter = ownedAfter && isReachedAfter
+        if !ownedBefore, !ownedAfter {
+            return .notSent(
+                .notOwner,
+                "it is out of the token's scope (\(Self.list(self.view.feed.scope.keys.sorted())))"
+            )
+        }
         let failedBefore = ownedBefore ? self.view.filter.firstFailure(change.before) : nil
         let failedAfter = ownedAfter ? self.view.filter.firstFailure(change.after) : nil
         switch (ownedBefore, ownedAfter) {
@@ -132,13 +143,6 @@ struct Judge: Sendable {
         return self.columnRefusal(of: change)
     }
 
-    private func owns(_ owner: ByteText?) -> Bool {
-        switch self.view.viewer {
-        case .operator: true
-        case .account(let user): owner == user
-        }
-    }
-
     // MARK: Owners
 
     private func ownerRefusal(of change: Change, before: OwnerTable, after: OwnerTable) -> Verdict {
@@ -161,7 +165,7 @@ struct Judge: Sendable {
 
     private func foreign(_ owner: String, verb: String) -> String {
         let text = "it \(verb) to \(Printable.name(owner)), not to \(self.subject)"
-        guard case .account(let user) = self.view.viewer,
+        guard case .account(let user, _) = self.view.viewer,
             let difference = NearName.difference(owner, user.string)
         else { return text }
         return "it \(verb) to \"\(Printable.text(owner))\", not to \"\(Printable.text(user.string))\":"

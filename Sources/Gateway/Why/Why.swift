@@ -75,7 +75,11 @@ package struct Why: Sendable {
 
     private func plan(_ catalog: [String: FeedDefinition]) throws(WhyError) -> SubscriptionPlan {
         do throws(SubscribeError) {
-            return try SubscriptionPlan(self.question.subscribe, identity: self.question.identity, catalog: catalog)
+            return try SubscriptionPlan(
+                self.question.subscribe,
+                identity: self.question.identity(for: catalog.values),
+                catalog: catalog
+            )
         } catch {
             switch error.code {
             case .unknownFeed:

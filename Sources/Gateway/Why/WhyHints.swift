@@ -11,7 +11,7 @@ struct WhyHints {
     }
 
     private static func names(_ read: WhyReader.Read, _ history: WhyHistory, _ judge: Judge) -> [String] {
-        guard case .account(let user) = judge.view.viewer else { return [] }
+        guard case .account(let user, _) = judge.view.viewer else { return [] }
         var hints: [String] = []
         var owners = Set(
             history.steps.flatMap(\.changes).flatMap { [$0.ownerBefore, $0.ownerAfter] }.compactMap { $0 }

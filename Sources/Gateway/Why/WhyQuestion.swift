@@ -19,6 +19,8 @@ package struct WhyQuestion: Sendable {
     package var filter: String?
     package var columns: [String]?
     package var since: Since
+    /// Claims of the token besides the user's: name and values.
+    package var claims: [String: [String]] = [:]
 
     package init(
         user: String,
@@ -38,7 +40,12 @@ package struct WhyQuestion: Sendable {
         self.since = since
     }
 
-    var identity: Identity { Identity(user: self.user, access: self.access, expiresAt: 0) }
+    /// - Parameter feeds: ask for claims.
+    func identity(for feeds: some Collection<FeedDefinition>) -> Identity {
+        var identity = Identity(user: self.user, access: self.access, expiresAt: 0)
+        for claim in feeds.flatMap(\.claims) { identity.claims[claim] = .some(self.claims[claim]) }
+        return identity
+    }
 
     var subscribe: Subscribe {
         Subscribe(id: "why", channel: self.channel, filter: self.filter, columns: self.columns)

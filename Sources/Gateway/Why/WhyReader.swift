@@ -229,7 +229,7 @@ struct WhyReader {
     }
 
     private func similarOwners() throws -> [String] {
-        guard case .account(let user) = self.view.viewer, let column = self.feed.ownerColumn else { return [] }
+        guard case .account(let user, _) = self.view.viewer, let column = self.feed.ownerColumn else { return [] }
         let table =
             self.feed.hops.last.map { SQLText.table($0.schema, $0.table) }
             ?? SQLText.table(self.feed.schema, self.feed.table)

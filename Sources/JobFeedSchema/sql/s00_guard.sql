@@ -2,7 +2,7 @@
 -- The number is the schema version this script brings; it is repeated as `SchemaScript.version`.
 
 set local client_min_messages = warning;
-set local jobfeed.script_version = '3';
+set local jobfeed.script_version = '4';
 
 do $guard$
 declare

@@ -174,6 +174,19 @@ comment on function jobfeed.generate_owner_function(jobfeed.feed) is
 that accounts need none on them. Returns the expression that finds the owner of a row.
 Example: select jobfeed.generate_owner_function(f) from jobfeed.feed f → jobfeed.owner_of_jobs(assigned_to)';
 
+create or replace function jobfeed.claim_sql(claim text) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    -- A dot leads into an object, but may also be part of a claim's own name.
+    select format('coalesce(nullif(current_setting(''jobfeed.claims'', true), '''')::jsonb -> %1$L, '
+                  'nullif(current_setting(''jobfeed.claims'', true), '''')::jsonb #> %2$L)',
+                  claim, string_to_array(claim, '.'))
+$$;
+comment on function jobfeed.claim_sql(text) is
+'The SQL expression of a claim of the token, as jsonb; null without it.
+Example: jobfeed.claim_sql(''org_id'')';
+
 create or replace function jobfeed.generate_policies(of_feed jobfeed.feed) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -188,9 +201,17 @@ begin
     execute format('drop policy if exists jobfeed_account on %s', relation);
     execute format('drop policy if exists jobfeed_account_only on %s', relation);
     owned := format(
-        '(select current_setting(''jobfeed.access'', true)) = ''account'' '
-        'and %s = (select nullif(current_setting(''jobfeed.user'', true), ''''))',
-        jobfeed.generate_owner_function(of_feed));
+        '(select current_setting(''jobfeed.access'', true)) = ''account'' and %s = (select %s)',
+        jobfeed.generate_owner_function(of_feed),
+        case when of_feed.owner_claim is null then 'nullif(current_setting(''jobfeed.user'', true), '''')'
+             -- A dot leads into an object, but may also be part of a claim's name.
+             else format('%s #>> ''{}''', jobfeed.claim_sql(of_feed.owner_claim)) end)
+        || coalesce((
+            -- A list that holds the value, or the value itself.
+            select string_agg(format(
+                ' and (coalesce((select %2$s = ''[]'' or %2$s ? ''*''), false) or (select %2$s) ? (to_jsonb(%1$I) #>> ''{}''))',
+                name, jobfeed.claim_sql(claim)), '' order by name)
+            from jsonb_each_text(of_feed.scope) as claims (name, claim)), '');
 
     perform jobfeed.put_policy(relation, 'jobfeed_account',
         format('for select to jobfeed_account using (%s)', owned));
@@ -247,7 +268,12 @@ declare
     visible_columns constant text := (
         select jobfeed.quoted(array_agg(name order by place))
         from unnest(jobfeed.columns_of(of_feed.relation)) with ordinality as c (name, place)
-        where name <> all (of_feed.hidden)
+        where name <> all (of_feed.hidden || of_feed.secret)
+    );
+    operator_columns constant text := (
+        select jobfeed.quoted(array_agg(name order by place))
+        from unnest(jobfeed.columns_of(of_feed.relation)) with ordinality as c (name, place)
+        where name <> all (of_feed.secret)
     );
     role_name text;
     link record;
@@ -256,9 +282,11 @@ begin
         perform jobfeed.open_schema(of_feed.schema_name, role_name);
     end loop;
     -- Revoking the table first also revokes its columns, such as one that has become hidden.
-    execute format('revoke select on %s from jobfeed_account', of_feed.relation);
+    execute format('revoke select on %s from jobfeed_account, jobfeed_operator', of_feed.relation);
     execute format('grant select (%s) on %s to jobfeed_account', visible_columns, of_feed.relation);
-    execute format('grant select on %s to jobfeed_operator, jobfeed_gateway', of_feed.relation);
+    execute format('grant select%s on %s to jobfeed_operator',
+        case when of_feed.secret = '{}' then '' else format(' (%s)', operator_columns) end, of_feed.relation);
+    execute format('grant select on %s to jobfeed_gateway', of_feed.relation);
 
     for link in
         select l.*, nspname::text as schema_name
@@ -273,7 +301,8 @@ begin
 end
 $$;
 comment on function jobfeed.generate_grants(jobfeed.feed) is
-'Grants what the three roles need to read a feed: accounts all columns but the hidden ones, operators and gateways all,
+'Grants what the three roles need to read a feed: accounts all columns but the hidden ones, operators all
+but the secret ones, gateways all,
 gateways also the linking columns along the owner path.
 Example: select jobfeed.generate_grants(f) from jobfeed.feed f where name = ''jobs''';
 

@@ -164,7 +164,7 @@ begin
     end if;
 
     select string_agg(format('"%s"', name), ', ') into exposed
-    from unnest(of_feed.hidden) as name
+    from unnest(of_feed.hidden || of_feed.secret) as name
     where has_column_privilege('jobfeed_account', of_feed.relation, name, 'SELECT');
     if exposed is not null then
         raise warning 'accounts can read the hidden column % of % through a grant to PUBLIC or to another role; '
@@ -196,7 +196,11 @@ create or replace function jobfeed.attach(
     owner text default null,
     hidden text[] default '{}',
     quiet text[] default '{}',
-    gauges text[] default '{}'
+    gauges text[] default '{}',
+    secret text[] default '{}',
+    owner_claim text default null,
+    scope jsonb default null,
+    lifecycle jsonb default null
 ) returns jobfeed.feed
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -221,6 +225,8 @@ begin
     hidden := coalesce(hidden, '{}');
     quiet := coalesce(quiet, '{}');
     gauges := coalesce(gauges, '{}');
+    secret := coalesce(secret, '{}');
+    scope := coalesce(scope, '{}');
     key := coalesce(key, jobfeed.primary_key_of(relation));
     perform jobfeed.check_key(relation, key);
     if status is null then
@@ -228,7 +234,7 @@ begin
             jobfeed.suggestion('status', jobfeed.columns_of(relation), 'columns')
             using errcode = 'invalid_parameter_value';
     end if;
-    perform jobfeed.require_columns(relation, array[status] || hidden || quiet || gauges);
+    perform jobfeed.require_columns(relation, array[status] || hidden || quiet || gauges || secret);
 
     select * into path from jobfeed.owner_path(relation, owner);
     deciding := case when owner is null then '{}'
@@ -236,6 +242,8 @@ begin
                      else jobfeed.names_in(path.hops -> 0 -> 'from') end;
     perform jobfeed.refuse_overlap(relation, hidden, 'hidden', key, 'part of the key');
     perform jobfeed.refuse_overlap(relation, hidden, 'hidden', array[status], 'the status');
+    perform jobfeed.refuse_overlap(relation, secret, 'secret', key, 'part of the key');
+    perform jobfeed.refuse_overlap(relation, secret, 'secret', array[status], 'the status');
     perform jobfeed.refuse_overlap(relation, quiet, 'quiet', key, 'part of the key');
     perform jobfeed.refuse_overlap(relation, quiet, 'quiet', array[status], 'the status');
     perform jobfeed.refuse_overlap(relation, quiet, 'quiet', deciding, 'on the owner path');
@@ -243,6 +251,19 @@ begin
     perform jobfeed.refuse_overlap(relation, gauges, 'a gauge', array[status], 'the status');
     perform jobfeed.refuse_overlap(relation, gauges, 'a gauge', deciding, 'on the owner path');
     perform jobfeed.refuse_overlap(relation, gauges, 'a gauge', quiet, 'quiet');
+    if owner is null and (owner_claim is not null or scope <> '{}') then
+        raise exception 'feed "%" has an owner claim or a scope, but no owner (owner => ...), so no account sees it', feed
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if jsonb_typeof(scope) <> 'object' or exists (select from jsonb_each(scope) as claims (name, claim)
+                                                  where jsonb_typeof(claim) <> 'string' or claim = '""') then
+        raise exception 'the scope of feed "%" is an object of columns and claims such as {"queue": "queues"}; it is %',
+            feed, scope
+            using errcode = 'invalid_parameter_value';
+    end if;
+    perform jobfeed.require_columns(relation, array(select jsonb_object_keys(scope)));
+    perform jobfeed.refuse_overlap(relation, quiet, 'quiet', array(select jsonb_object_keys(scope)), 'in the scope');
+    perform jobfeed.check_lifecycle(relation, status, lifecycle, quiet);
 
     select * into before_this from jobfeed.feed f where f.name = attach.feed;
     if found then
@@ -250,10 +271,11 @@ begin
     end if;
 
     insert into jobfeed.feed as f (name, relation, schema_name, table_name, key, status, owner, hops, owner_column,
-        hidden, quiet, gauges, order_column, row_security_was_off, since, attached_at)
+        hidden, quiet, gauges, secret, owner_claim, scope, lifecycle, order_column, row_security_was_off, since, attached_at)
     select attach.feed, attach.relation, nspname, relname, attach.key, attach.status, attach.owner,
         path.hops, path.owner_column, attach.hidden, attach.quiet, attach.gauges,
-        (select 'created_at' where 'created_at' = any (jobfeed.columns_of(attach.relation))),
+        attach.secret, attach.owner_claim, attach.scope, attach.lifecycle,
+        coalesce(jobfeed.column_like(attach.relation, 'created_at'), jobfeed.column_like(attach.relation, 'createdAt')),
         not relrowsecurity, pg_current_xact_id(), now()
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where pg_class.oid = attach.relation
@@ -277,7 +299,9 @@ begin
     return fresh;
 end
 $$;
-comment on function jobfeed.attach(text, regclass, text[], text, text, text[], text[], text[]) is
+comment on function jobfeed.attach(
+    text, regclass, text[], text, text, text[], text[], text[], text[], text, jsonb, jsonb
+) is
 'Makes a table a feed: installs the capture triggers on it and along its owner path, and the row security by which
 accounts see their own rows. Attaching a feed again replaces its definition.
   feed      name of the feed: a lower-case letter, then letters, digits, "_"
@@ -289,6 +313,17 @@ accounts see their own rows. Attaching a feed again replaces its definition.
   hidden    columns that accounts may not read
   quiet     columns whose change alone is not worth a message, such as updated_at
   gauges    columns of which only the latest value matters, such as progress
+  secret    columns that operators may not read either
+  owner_claim  the claim of the token that the owner is compared with; null: the one that names the user
+  scope        columns that, for accounts, must have one of the values which a claim lists, e.g.
+               {"queue_name": "queues"}; an empty list, or "*" in it, is every value, no claim is none
+  lifecycle    what the columns mean, from which rows get further columns:
+    states        status to state: scheduled, pending, running, succeeded, failed, dead, cancelled → state, class
+    attempts      {"failed": column, "limit": column, "counts": "attempts" or "retries"} → max_attempts, will_retry;
+                  with "by": "hand" nothing is attempted again by itself
+    next_attempt  {"at": [columns], "delay": column, "unit": "ms" or "s"}: the first time that is not null, and so
+                  much later; delay and unit may be left out → next_attempt_at, while the job waits
+    stalled       likewise: until when a running job is known to be alive → stalled_at
 Returns the definition as stored. Errors name the mistake and the nearest right name (42501, 42703, 42710,
 42809, 22023).
 Example: select jobfeed.attach(''jobs'', ''job'', status => ''status'', owner => ''assigned_to.author'',

@@ -69,7 +69,7 @@ struct ClientModel {
 
     /// Nothing may be shown that its receiver could not have selected.
     private mutating func see(_ key: ByteText, _ columns: [String], _ change: Change, _ span: Span) {
-        guard case .account(let user) = self.view.viewer, !columns.isEmpty else { return }
+        guard case .account(let user, _) = self.view.viewer, !columns.isEmpty else { return }
         if !self.view.feed.hidden.isDisjoint(with: columns) {
             self.mistakes.append("hidden columns of \(key) are sent")
         }
@@ -108,7 +108,7 @@ struct ClientModel {
     private mutating func checkTransitions(_ span: Span) {
         guard self.view.filter == .everything, self.view.key == nil else { return }
         for key in Set(span.batch.records.filter { $0.operation != .ownerPath }.map(\.key)) {
-            if case .account(let user) = self.view.viewer {
+            if case .account(let user, _) = self.view.viewer {
                 guard span.ownersEver(ofJob: key) == [user] else { continue }
             }
             let expected = span.transitions(ofJob: key, forOperator: self.view.viewer == .operator)

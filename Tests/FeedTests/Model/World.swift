@@ -31,7 +31,7 @@ struct World {
         for (key, job) in self.jobs {
             switch view.viewer {
             case .operator: break
-            case .account(let user): guard self.owner(of: job) == user else { continue }
+            case .account(let user, _): guard self.owner(of: job) == user else { continue }
             }
             guard view.key.map({ $0 == key }) ?? true, view.filter.matches({ job[$0] }) else { continue }
             rows[key] = job.filter { view.columns.contains($0.key) && !view.feed.quiet.contains($0.key) }

@@ -1,6 +1,6 @@
 /// `2026-11-21T09:00:00.123456Z`, as all times on the wire.
-enum Timestamp {
-    static func iso8601(micros: Int64) -> String {
+package enum Timestamp {
+    package static func iso8601(micros: Int64) -> String {
         let seconds = micros / 1_000_000 - (micros % 1_000_000 < 0 ? 1 : 0)
         let fraction = micros - seconds * 1_000_000
         let days = seconds / 86_400 - (seconds % 86_400 < 0 ? 1 : 0)
@@ -18,6 +18,14 @@ enum Timestamp {
         return self.padded(year, 4) + "-" + self.padded(month, 2) + "-" + self.padded(day, 2) + "T"
             + self.padded(second / 3600, 2) + ":" + self.padded(second / 60 % 60, 2) + ":" + self.padded(second % 60, 2)
             + "." + self.padded(fraction, 6) + "Z"
+    }
+
+    /// `2026-11-21T09:00:00.1234+00:00`, as `to_jsonb` writes it.
+    static func postgres(micros: Int64) -> String {
+        var text = self.iso8601(micros: micros).dropLast()
+        while text.last == "0" { text.removeLast() }
+        if text.last == "." { text.removeLast() }
+        return text + "+00:00"
     }
 
     private static func padded(_ number: Int64, _ width: Int) -> String {
