@@ -61,11 +61,10 @@ extension LogReader {
 # file: [(what stands there, what shall)]
 FAULTS = {
     "Sources/Gateway/Reader/LogReader.swift": [
-        ("""            SELECT * FROM jobfeed.change WHERE xid >= pg_snapshot_xmax($1::pg_snapshot)\\(filter)
-            UNION ALL
-            SELECT * FROM jobfeed.change
-            WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot)))\\(filter)
-""", """            \\(self.rows(filter))
+        ("""        SELECT * FROM jobfeed.change WHERE xid >= pg_snapshot_xmax($1::pg_snapshot)\\(filter)
+        UNION ALL
+        SELECT * FROM jobfeed.change WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot)))\\(filter)
+""", """        \\(self.rows(filter))
 """),
         (None, ROWS),
     ],
