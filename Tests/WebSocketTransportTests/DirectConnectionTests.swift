@@ -110,6 +110,34 @@ extension [UInt8] {
         try await peer.stop()
     }
 
+    @Test func aFrameIsSentNowOnlyWhenNothingWaitsBeforeIt() async throws {
+        let peer = try await RealPeer { $0.maxQueuedBytes = .max }
+        let isTaken = try await peer.onLoop { connection, _ in
+            connection.send(Self.numbered(0, bytes: 10))
+            let first = connection.sendNow(Self.numbered(1, bytes: 10))
+            connection.flush()
+            return [first, connection.sendNow(Self.numbered(1, bytes: 10))]
+        }
+        #expect(isTaken == [false, true])
+        #expect(peer.receive().payloads == ["00000000", "00000001"])
+        // Until the socket is full, and on.
+        let count = 1000
+        let refused = try await peer.onLoop { connection, _ in
+            defer { connection.flush() }
+            return (0..<count).filter { number in
+                let frame = Self.numbered(number, bytes: 3000)
+                let isTaken = connection.sendNow(frame)
+                if !isTaken { connection.send(frame) }
+                return !isTaken
+            }.count
+        }
+        #expect(refused > 0 && refused < count)
+        let total = count * Self.numbered(0, bytes: 3000).bytes.readableBytes
+        let received = try await peer.receive { $0.count == total }
+        #expect(received.payloads == (0..<count).map { String(String($0 + 100_000_000).dropFirst()) })
+        try await peer.stop()
+    }
+
     @Test(arguments: [200, 3000, 70_000])
     func orderIsKeptWhileASocketFillsAndDrains(bytes: Int) async throws {
         let peer = try await RealPeer { $0.maxQueuedBytes = .max }

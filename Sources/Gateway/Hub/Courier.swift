@@ -48,7 +48,11 @@ final class Courier {
     }
 
     private func sendSlice() {
-        self.fanOut.send(to: Self.slice) { self.send($0, to: $1) }
+        let now = self.eventLoop.now
+        self.fanOut.send(to: Self.slice) { frames, subscription, isAlone in
+            if isAlone, let session = subscription.session, session.deliverNow(frames[0], now: now) { return }
+            self.send(frames, to: subscription)
+        }
         for session in self.dirty {
             session.isDirty = false
             session.flush()

@@ -10,6 +10,8 @@ final class FanOut {
     }
 
     private var items: Deque<Item> = []
+    /// How many of them are frames.
+    private var frameItems = 0
     /// Members of the first item that have their frames.
     private var served = 0
 
@@ -19,6 +21,7 @@ final class FanOut {
     func append(_ frames: [OutboundFrame], to members: [Subscription], number: UInt64) {
         guard !frames.isEmpty, !members.isEmpty else { return }
         self.items.append(.frames(frames, members: members, number: number))
+        self.frameItems += 1
     }
 
     /// `body` is called when all that was appended before has been sent.
@@ -26,8 +29,10 @@ final class FanOut {
         self.items.append(.mark(body))
     }
 
-    /// - Parameter receivers: how many may be served, until the next call.
-    func send(to receivers: Int, _ send: ([OutboundFrame], Subscription) -> Void) {
+    /// - Parameters:
+    ///   - receivers: how many may be served, until the next call.
+    ///   - send: is told whether one frame is all that there is for anybody.
+    func send(to receivers: Int, _ send: ([OutboundFrame], Subscription, _ isAlone: Bool) -> Void) {
         var left = receivers
         while left > 0, let item = self.items.first {
             switch item {
@@ -36,11 +41,15 @@ final class FanOut {
                 body()
             case .frames(let frames, let members, let number):
                 let end = min(members.count, self.served + left)
-                for place in self.served..<end where members[place].joined <= number { send(frames, members[place]) }
+                let isAlone = self.frameItems == 1 && frames.count == 1
+                for place in self.served..<end where members[place].joined <= number {
+                    send(frames, members[place], isAlone)
+                }
                 left -= end - self.served
                 self.served = end
                 if end == members.count {
                     self.items.removeFirst()
+                    self.frameItems -= 1
                     self.served = 0
                 }
             }

@@ -7,6 +7,11 @@ protocol ClientConnection: AnyObject {
 
     func send(_ frame: OutboundFrame)
 
+    /// Sends and flushes.
+    ///
+    /// - Returns: `false`, with nothing done, when something waits to be sent or flushed before it.
+    func sendNow(_ frame: OutboundFrame) -> Bool
+
     func flush()
 
     func close(code: UInt16, reason: String)

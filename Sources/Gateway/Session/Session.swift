@@ -182,6 +182,15 @@ final class Session: WebSocketSession {
         self.closeIfTooSlow(now: now)
     }
 
+    /// The same with one frame that nothing else will follow soon, flushed as well.
+    ///
+    /// - Returns: `false`, with nothing done, when something waits before it.
+    func deliverNow(_ frame: OutboundFrame, now: NIODeadline) -> Bool {
+        guard self.outbox.isEmpty, let connection = self.connection, connection.sendNow(frame) else { return false }
+        self.lastSent = now
+        return true
+    }
+
     func flush() { self.connection?.flush() }
 
     /// Frames of a snapshot or a replay, sent as the socket takes them.

@@ -8,6 +8,7 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
     package typealias OutboundOut = ByteBuffer
 
     private let isServer: Bool
+    private let isDeflating: Bool
     private let shared: Shared<Configuration>
     private var machine: ConnectionStateMachine
     private var session: (any WebSocketSession)?
@@ -40,6 +41,7 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
         eventLoop: any EventLoop
     ) {
         self.isServer = isServer
+        self.isDeflating = configuration.value.deflate != nil
         self.shared = configuration
         self.session = session
         self.eventLoop = eventLoop
@@ -61,7 +63,7 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
         }
         self.callDepth += 1
         defer { self.callDepth -= 1 }
-        let frame = self.configuration.deflate.map(frame.deflated) ?? frame
+        let frame = self.isDeflating ? self.configuration.deflate.map(frame.deflated) ?? frame : frame
         if self.machine.isClear {
             return self.write(frame, context)
         }
@@ -70,6 +72,25 @@ package final class WebSocketConnection: ChannelInboundHandler, NIOScheduledCall
         case .queued, .drop: break
         case .close(let close): self.run(close, context)
         }
+    }
+
+    /// Sends one frame past NIO and past this connection's own queue, for a fan-out that has no more for it.
+    ///
+    /// - Returns: `false`, with nothing done, when something waits before it or it cannot go this way.
+    package func sendNow(_ frame: OutboundFrame) -> Bool {
+        guard let context = self.context, !self.isDeflating, !self.needsFlush, self.direct.isEmpty,
+            self.machine.isClear,
+            context.channel.isActive, self.direct.append(frame.bytes)
+        else {
+            return false
+        }
+        if !self.direct.flush() {
+            self.callDepth += 1
+            defer { self.callDepth -= 1 }
+            self.writeWhatWaits(context)
+            self.flushIfNeeded(context)
+        }
+        return true
     }
 
     /// The same with a message of this connection alone, which a client masks.
