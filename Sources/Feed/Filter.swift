@@ -28,6 +28,9 @@ package struct Filter: Sendable, Equatable {
         case like(String, ignoringCase: Bool)
         case isNull
         case isBoolean(Bool)
+        /// The same as `neq`, but null is a value like any other.
+        case isDistinct(from: String)
+        case matches(PosixPattern)
     }
 
     package private(set) var conditions: [Condition]
@@ -88,13 +91,13 @@ private struct CompiledTest: Sendable {
 
     init(_ condition: Filter.Condition) {
         switch condition.test {
-        case .compare(_, let literal):
+        case .compare(_, let literal), .isDistinct(let literal):
             self.literals = ScalarValue(literal: literal, type: condition.type).map { [$0] } ?? []
         case .isIn(let list):
             self.literals = list.compactMap { ScalarValue(literal: $0, type: condition.type) }
         case .like(let pattern, let ignoringCase):
             self.pattern = LikePattern(pattern, ignoringCase: ignoringCase)
-        case .isNull, .isBoolean: break
+        case .isNull, .isBoolean, .matches: break
         }
     }
 
@@ -126,6 +129,12 @@ private struct CompiledTest: Sendable {
             return self.literals.contains { value.compare($0) == 0 }
         case .like:
             guard let text = json?.scalarText, let pattern = self.pattern else { return nil }
+            return pattern.matches(text)
+        case .isDistinct:
+            guard let json, !isNull, let literal = self.literals.first else { return true }
+            return ScalarValue(json: json, type: condition.type)?.compare(literal) != 0
+        case .matches(let pattern):
+            guard let text = json?.scalarText else { return nil }
             return pattern.matches(text)
         }
     }

@@ -5,27 +5,41 @@ package struct FilterError: Error, Equatable, Sendable {
 
 /// Reads PostgREST's grammar: `column=operator.value` joined by `&`, each operator after an optional `not.`.
 package struct FilterParser: Sendable {
+    package enum Grammar: Sendable {
+        case postgREST
+        /// As clients of Supabase Realtime write it: joined by `,`, any value may be quoted, `*` is no wildcard, and there
+        /// are more operators.
+        case realtime
+    }
+
+    private let grammar: Grammar
     private let feed: FeedDefinition
     /// Columns the asker may look at.
     private let visible: Set<String>
 
-    private static let operators = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "like", "ilike", "is"]
+    private static let realtimeOperators = ["isdistinct", "match", "imatch"]
+    private var operators: [String] {
+        ["eq", "neq", "gt", "gte", "lt", "lte", "in", "like", "ilike", "is"]
+            + (self.grammar == .realtime ? Self.realtimeOperators : [])
+    }
     private static let maximumConditions = 32
     private static let maximumListed = 256
     /// Matching takes pattern times value steps, for each change.
     private static let maximumPattern = 256
 
-    package init(feed: FeedDefinition, visible: Set<String>) {
+    package init(feed: FeedDefinition, visible: Set<String>, grammar: Grammar = .postgREST) {
+        self.grammar = grammar
         self.feed = feed
         self.visible = visible
     }
 
     package func parse(_ text: String) throws(FilterError) -> Filter {
         var conditions: [Filter.Condition] = []
-        for part in Self.split(text, at: "&") {
+        let separator = self.grammar == .realtime ? "," : "&"
+        for part in self.grammar == .realtime ? RealtimeText.split(text) : Self.split(text, at: "&") {
             guard !part.isEmpty else {
                 throw FilterError(
-                    message: "the filter has an empty condition; write column=operator.value joined by \"&\""
+                    message: "the filter has an empty condition; write column=operator.value joined by \"\(separator)\""
                 )
             }
             conditions.append(try self.condition(String(part)))
@@ -80,11 +94,17 @@ package struct FilterParser: Sendable {
         guard let dot = rest.unicodeScalars.firstIndex(of: ".") else {
             throw FilterError(
                 message:
-                    "\"\(text.brief)\" has no operator; write \(column)=eq.\(rest.brief), operators are \(Self.operatorList)"
+                    "\"\(text.brief)\" has no operator; write \(column)=eq.\(rest.brief), operators are \(self.operatorList)"
             )
         }
         let name = String(rest[..<dot])
-        let value = String(rest[scalars.index(after: dot)...])
+        var value = String(rest[scalars.index(after: dot)...])
+        if self.grammar == .realtime, value.hasPrefix("\"") {
+            guard let unquoted = RealtimeText.unquoted(value) else {
+                throw FilterError(message: "\"\(text.brief)\": the quoted value does not end")
+            }
+            value = unquoted
+        }
         let type = member == nil ? definition.type : .text
         let test = try self.test(name, value, type: type, column: definition, isMember: member != nil)
         return Filter.Condition(
@@ -128,7 +148,7 @@ package struct FilterParser: Sendable {
                 )
             }
             try self.checkIsScalar(column)
-            let list = try Self.list(value)
+            let list = try self.list(value)
             for item in list { try self.check(item, type: type, column: column) }
             return .isIn(list)
         case "like", "ilike":
@@ -138,8 +158,21 @@ package struct FilterParser: Sendable {
             guard value.unicodeScalars.count <= Self.maximumPattern else {
                 throw FilterError(message: "a pattern of \(name) has at most \(Self.maximumPattern) characters")
             }
+            guard self.grammar == .postgREST else { return .like(value, ignoringCase: name == "ilike") }
             // PostgREST lets `*` stand for `%`, which URLs would have to escape.
             return .like(String(value.map { $0 == "*" ? "%" : $0 }), ignoringCase: name == "ilike")
+        case "match" where self.grammar == .realtime, "imatch" where self.grammar == .realtime:
+            guard type == .text else {
+                throw FilterError(message: "\(name) needs a text column; \"\(column.name)\" is \(column.typeName)")
+            }
+            return .matches(try PosixPattern(value, ignoringCase: name == "imatch"))
+        case "isdistinct" where self.grammar == .realtime:
+            guard type != .json else {
+                throw FilterError(message: "isdistinct cannot test \(column.typeName), which \"\(column.name)\" is")
+            }
+            try self.checkIsScalar(column)
+            try self.check(value, type: type, column: column)
+            return .isDistinct(from: value)
         case "is":
             switch value.lowercased() {
             case "null": return .isNull
@@ -161,8 +194,8 @@ package struct FilterParser: Sendable {
         default: break
         }
         throw FilterError(
-            message: "unknown operator \"\(name.brief)\"" + Self.hint(for: name, among: Self.operators)
-                + " Operators are \(Self.operatorList), each after an optional \"not.\""
+            message: "unknown operator \"\(name.brief)\"" + Self.hint(for: name, among: self.operators)
+                + " Operators are \(self.operatorList), each after an optional \"not.\""
         )
     }
 
@@ -193,14 +226,15 @@ package struct FilterParser: Sendable {
     }
 
     /// `(a,b,"c,d")`; inside quotes `\` takes the next character literally.
-    private static func list(_ text: String) throws(FilterError) -> [String] {
+    private func list(_ text: String) throws(FilterError) -> [String] {
         guard text.hasPrefix("("), text.hasSuffix(")"), text.count >= 2 else {
             throw FilterError(
                 message: "in.\(text.brief): write the values in parentheses, e.g. in.(pending,processing)"
             )
         }
         var items: [String] = []
-        for part in Self.split(String(text.dropFirst().dropLast()), at: ",") {
+        let inside = String(text.dropFirst().dropLast())
+        for part in self.grammar == .realtime ? RealtimeText.split(inside) : Self.split(inside, at: ",") {
             guard part.hasPrefix("\"") else {
                 items.append(String(part))
                 continue
@@ -269,12 +303,12 @@ package struct FilterParser: Sendable {
         return nil
     }
 
-    private static let operatorList = operators.joined(separator: ", ")
+    private var operatorList: String { self.operators.joined(separator: ", ") }
 }
 
 extension StringProtocol {
     /// Shortened, so that a peer cannot make answers grow.
-    fileprivate var brief: String {
+    var brief: String {
         let scalars = self.unicodeScalars
         guard scalars.count > 60 else { return String(self) }
         return String(String.UnicodeScalarView(scalars.prefix(60))) + "…"

@@ -34,6 +34,9 @@ final class Shape {
         self.labels = view.columns.map { MessageWriter.quoted($0) + [UInt8(ascii: ":")] }
     }
 
+    /// What the encoding says of every change alike.
+    private(set) lazy var preamble = self.encoding.preamble(of: self)
+
     /// A row as an object.
     ///
     /// - Parameter chosen: in the order of ``columns``; `nil`: all of them.

@@ -36,6 +36,11 @@ struct LoadQueue {
             self.generation = subscription.generation
         }
 
+        /// Whether it takes more than to know where the node stands.
+        var needsDatabase: Bool {
+            self.resume != nil || self.subscription.isCounts || self.request.wantsSnapshot
+        }
+
         /// Whether the subscription still waits for this answer.
         var isCurrent: Bool {
             guard case .loading = self.subscription.state else { return false }

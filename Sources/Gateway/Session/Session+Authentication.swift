@@ -28,8 +28,11 @@ extension Session {
     private func authenticated(id: String, _ result: Swift.Result<Identity, AuthenticationError>) {
         switch (result, self.identity) {
         case (.failure(let error), nil):
-            self.answer(.error(id: id, .invalidToken, error.message))
-            self.close(.unauthenticated)
+            guard self.tongue.staysAfterRefusedToken else {
+                self.answer(.error(id: id, .invalidToken, error.message))
+                return self.close(.unauthenticated)
+            }
+            self.refuse(id: id, .invalidToken, error.message)
         case (.failure(let error), _?):
             // The old token is still good until it expires.
             self.refuse(id: id, .invalidToken, error.message)

@@ -28,7 +28,7 @@ extension Session {
             return self.refuse(id: request.id, .unavailable, "the database was not reached yet; try again in a moment")
         }
         do throws(SubscribeError) {
-            let plan = try SubscriptionPlan(request, identity: identity, catalog: self.shard.catalog)
+            let plan = try self.plan(request, for: identity)
             let subscription = Subscription(
                 request: request,
                 channel: plan.channel,
@@ -39,10 +39,20 @@ extension Session {
             self.subscriptions[request.id] = subscription
             self.context.metrics.subscriptions.increment()
             self.begin(subscription, resume: request.resume, isReset: false)
+            self.answer(.accepted(id: request.id))
         } catch {
             if error.code == .unknownFeed, !isAgain { return self.postpone(request) }
             self.refuse(id: request.id, error.code, error.message)
         }
+    }
+
+    private func plan(_ request: Subscribe, for identity: Identity) throws(SubscribeError) -> SubscriptionPlan {
+        try SubscriptionPlan(
+            request,
+            identity: identity,
+            catalog: self.shard.catalog,
+            grammar: self.tongue.grammar
+        )
     }
 
     /// Perhaps the feed was attached a moment ago: asks again when the reader has looked.
@@ -91,8 +101,10 @@ extension Session {
         guard let identity = self.identity else { return }
         for subscription in self.subscriptions.values {
             guard let reason = feeds[subscription.view.feed.name] else { continue }
+            // An answer to one may have ended others.
+            guard subscription.session != nil else { continue }
             do throws(SubscribeError) {
-                let plan = try SubscriptionPlan(subscription.request, identity: identity, catalog: self.shard.catalog)
+                let plan = try self.plan(subscription.request, for: identity)
                 self.context.interest.remove(subscription.view.filter.columns, feed: subscription.view.feed.name)
                 self.context.interest.add(plan.view.filter.columns, feed: plan.view.feed.name)
                 self.shard.restart(subscription, with: plan.view)
@@ -118,8 +130,37 @@ extension Session {
     // MARK: Loading, one subscription after the other
 
     private func enqueueLoad(_ subscription: Subscription, resume: String?, isReset: Bool, losses: Int = 0) {
-        self.loads.append(.init(subscription: subscription, resume: resume, isReset: isReset, losses: losses))
+        let load = LoadQueue.Load(subscription: subscription, resume: resume, isReset: isReset, losses: losses)
+        guard load.needsDatabase else { return self.start(load) }
+        self.loads.append(load)
         self.loadNext()
+    }
+
+    /// Who wants no rows begins where the node stands after its next read; all that ask for it in one turn of the loop
+    /// begin at the same place.
+    private func start(_ load: LoadQueue.Load) {
+        self.starting.append(load)
+        guard self.starting.count == 1 else { return }
+        // Not before all of them are open: what they filter by has to be in what is read.
+        self.eventLoop.assumeIsolated().execute {
+            let loads = self.starting
+            self.starting = []
+            guard self.connection != nil else { return }
+            self.shard.afterNextRead(by: self.context.reader) {
+                guard self.connection != nil, let position = self.shard.position else { return }
+                for load in loads where load.isCurrent { self.live(load, at: position.cursor, position.text) }
+                self.flush()
+            }
+        }
+    }
+
+    private func live(_ load: LoadQueue.Load, at cursor: Cursor, _ text: String) {
+        let subscription = load.subscription
+        load.trace.live(from: "position")
+        subscription.isAnswered = true
+        self.answer(.subscribed(id: subscription.id, recovered: false, reason: "no_cursor"))
+        self.answer(.live(id: subscription.id, cursor: text))
+        self.shard.settle(subscription, at: cursor.snapshot)
     }
 
     /// One snapshot at a time, from the database to the socket.

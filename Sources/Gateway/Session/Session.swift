@@ -25,6 +25,8 @@ final class Session: WebSocketSession {
     /// Ids of subscriptions to a feed that nobody knows yet, each with a number of its own.
     var postponed: [String: UInt64] = [:]
     var loads = LoadQueue()
+    /// Loads that need nothing from the database, of one turn of the loop.
+    var starting: [LoadQueue.Load] = []
     var outbox = Outbox()
     var errors = 0
     private var budget: CommandBudget
@@ -78,7 +80,7 @@ final class Session: WebSocketSession {
             return self.close(.rateLimited, detail: self.budget.rule)
         }
         do {
-            for command in try self.tongue.commands(in: text) { self.handle(command) }
+            self.take(try self.tongue.turns(after: text))
         } catch {
             if error.isProtocolError {
                 self.answer(.error(id: error.id, error.code, error.message))
@@ -92,6 +94,15 @@ final class Session: WebSocketSession {
 
     func receivedBinary() {
         self.close(.protocolError, detail: "binary frames are not part of jobfeed.v1")
+    }
+
+    func received(binary: ByteBuffer) {
+        guard self.budget.take(bytes: binary.readableBytes, now: self.eventLoop.now) else {
+            return self.close(.rateLimited, detail: self.budget.rule)
+        }
+        guard let turns = self.tongue.turns(afterBinary: binary) else { return self.receivedBinary() }
+        self.take(turns)
+        self.connection?.flush()
     }
 
     func draining() {
@@ -125,6 +136,18 @@ final class Session: WebSocketSession {
     }
 
     // MARK: Commands
+
+    private func take(_ turns: [Turn]) {
+        for turn in turns {
+            switch turn {
+            case .ask(let command): self.handle(command)
+            case .tell(let frame): self.deliver([frame])
+            case .refuse(let code, let frames):
+                self.deliver(frames)
+                self.count(code)
+            }
+        }
+    }
 
     func handle(_ command: Command) {
         if self.isVerifying {
@@ -163,6 +186,10 @@ final class Session: WebSocketSession {
 
     func refuse(id: String?, _ code: ErrorCode, _ message: String) {
         self.answer(.error(id: id, code, message))
+        self.count(code)
+    }
+
+    private func count(_ code: ErrorCode) {
         self.errors += 1
         self.context.metrics.commandErrors.increment(code)
         if self.errors > self.context.limits.errors { self.close(.protocolError, detail: "too many errors") }
@@ -202,7 +229,7 @@ final class Session: WebSocketSession {
     }
 
     func answer(_ answer: Answer) {
-        self.deliver(self.tongue.frames(answer))
+        self.take(self.tongue.turns(after: answer))
     }
 
     func tooSlow() { self.close(.slowConsumer) }

@@ -20,7 +20,12 @@ struct SubscriptionPlan {
     let channel: Channel
     let view: View
 
-    init(_ request: Subscribe, identity: Identity, catalog: [String: FeedDefinition]) throws(SubscribeError) {
+    init(
+        _ request: Subscribe,
+        identity: Identity,
+        catalog: [String: FeedDefinition],
+        grammar: FilterParser.Grammar = .postgREST
+    ) throws(SubscribeError) {
         do {
             self.channel = try Channel(parsing: request.channel)
         } catch {
@@ -57,7 +62,7 @@ struct SubscriptionPlan {
         }
         if let text = request.filter {
             do {
-                filter = filter.and(try FilterParser(feed: feed, visible: Set(visible)).parse(text))
+                filter = filter.and(try FilterParser(feed: feed, visible: Set(visible), grammar: grammar).parse(text))
             } catch {
                 throw SubscribeError(code: .invalidFilter, message: error.message)
             }

@@ -133,6 +133,8 @@ struct ViewQuery {
             // Rows travel as JSON, where SQL's null and JSON's are one.
             guard column.type != .json else { return nil }
             test = "\(name) IS NULL"
+        // Tested in memory.
+        case .isDistinct, .matches: return nil
         case .isBoolean(let value): test = "\(name) IS \(value ? "TRUE" : "FALSE")"
         case .like(let pattern, let ignoringCase):
             // ILIKE folds by the database's locale, ours by Unicode; LIKE refuses a pattern that ends with an escape.

@@ -3,6 +3,8 @@ import JobFeedProtocol
 /// What a session tells its client, apart from rows and their changes; `ServerMessage` says what each means.
 enum Answer {
     case welcome(Welcome)
+    /// The subscription is a valid one and begins; said at once, unlike all that follows.
+    case accepted(id: String)
     /// - Parameter reason: why it was not recovered; `nil` when it was.
     case subscribed(id: String, recovered: Bool, reason: String?)
     case live(id: String, cursor: String)

@@ -3,22 +3,50 @@ import JobFeedProtocol
 import NIOCore
 import WebSocketTransport
 
+/// What follows from something that was said: for the session to do, or for the client to be told.
+enum Turn {
+    case ask(Command)
+    case tell(OutboundFrame)
+    /// The same as `tell` for each frame, and counts as an error of the client.
+    case refuse(ErrorCode, [OutboundFrame])
+}
+
 /// How one client speaks: what it sends becomes commands, and what its session says becomes frames.
 ///
 /// A translation and no more: it sees no SQL, and who may see what is decided elsewhere.
 protocol Tongue: AnyObject {
-    func commands(in text: ByteBuffer) throws(CommandError) -> [Command]
+    func turns(after text: ByteBuffer) throws(CommandError) -> [Turn]
 
-    func frames(_ answer: Answer) -> [OutboundFrame]
+    /// `nil`: a client of this tongue sends none, and is closed.
+    func turns(afterBinary bytes: ByteBuffer) -> [Turn]?
+
+    func turns(after answer: Answer) -> [Turn]
 
     /// How the rows of this subscription are written.
     func encoding(of request: Subscribe) -> any RowEncoding
+
+    /// How clients write filters.
+    var grammar: FilterParser.Grammar { get }
+
+    /// Whether a client whose first token is refused may send another one.
+    var staysAfterRefusedToken: Bool { get }
+}
+
+extension Tongue {
+    func turns(afterBinary bytes: ByteBuffer) -> [Turn]? { nil }
+
+    var grammar: FilterParser.Grammar { .postgREST }
+
+    var staysAfterRefusedToken: Bool { false }
 }
 
 /// How rows and their changes are written, at best once for many clients.
 protocol RowEncoding: Sendable {
     /// Encodings of the same name write the same, but for ``head(of:)``.
     var name: String { get }
+
+    /// What all elements of a shape have in common, made once; see ``Shape/preamble``.
+    func preamble(of shape: Shape) -> [UInt8]
 
     /// What all frames of changes begin with that go to this subscription.
     func head(of request: Subscribe) -> [UInt8]
@@ -43,4 +71,8 @@ protocol RowEncoding: Sendable {
     func snapshot(of request: Subscribe, _ rows: [Row], isTruncated: Bool, _ shape: Shape) -> [OutboundFrame]
 
     func snapshot(of request: Subscribe, counts: [(status: String, count: Int)]) -> [OutboundFrame]
+}
+
+extension RowEncoding {
+    func preamble(of shape: Shape) -> [UInt8] { [] }
 }

@@ -16,6 +16,8 @@ extension Filter.Test {
         case .like(let pattern, let ignoringCase): "\(ignoringCase ? "ilike" : "like").\(pattern)"
         case .isNull: "is.null"
         case .isBoolean(let value): "is.\(value)"
+        case .isDistinct(let literal): "isdistinct.\(literal)"
+        case .matches(let pattern): "\(pattern.ignoringCase ? "imatch" : "match").\(pattern.text)"
         }
     }
 

@@ -6,19 +6,21 @@ import WebSocketTransport
 final class NativeTongue: Tongue, Sendable {
     static let shared = NativeTongue()
 
-    func commands(in text: ByteBuffer) throws(CommandError) -> [Command] {
-        [try Command.parse(Array(text.readableBytesView))]
+    func turns(after text: ByteBuffer) throws(CommandError) -> [Turn] {
+        [.ask(try Command.parse(Array(text.readableBytesView)))]
     }
 
-    func frames(_ answer: Answer) -> [OutboundFrame] {
-        let json = Self.json(answer)
-        return [OutboundFrame.text(capacity: json.count) { $0.writeBytes(json) }]
+    func turns(after answer: Answer) -> [Turn] {
+        guard let json = Self.json(answer) else { return [] }
+        return [.tell(OutboundFrame.text(capacity: json.count) { $0.writeBytes(json) })]
     }
 
     func encoding(of request: Subscribe) -> any RowEncoding { NativeEncoding() }
 
-    static func json(_ answer: Answer) -> [UInt8] {
+    /// `nil` when the client is not told.
+    static func json(_ answer: Answer) -> [UInt8]? {
         switch answer {
+        case .accepted: nil
         case .welcome(let welcome):
             MessageWriter.welcome(
                 connection: welcome.connection,
