@@ -8,7 +8,14 @@ struct Admission: Sendable {
     static let path = "/v1/feed"
     static let subprotocol = "jobfeed.v1"
 
+    /// What is spoken on the path that was asked for.
+    enum Dialect: Sendable {
+        case native
+        case supabase(SupabaseUpgrade)
+    }
+
     struct Accepted: Sendable {
+        let dialect: Dialect
         /// `nil`: the first frame has to authenticate.
         let identity: Identity?
         let responseHeaders: HTTPHeaders
@@ -34,7 +41,8 @@ struct Admission: Sendable {
 
     private func accept(_ head: HTTPRequestHead) async throws(Problem) -> Accepted {
         // Compared to the letter: a path that only becomes this one by decoding is another path.
-        guard head.uri.prefix(while: { $0 != "?" }) == Self.path else {
+        let path = String(head.uri.prefix { $0 != "?" })
+        guard path == Self.path || SupabaseUpgrade.paths.contains(path) else {
             throw Problem(status: .notFound, code: .invalidField, detail: "WebSockets are served at \(Self.path)")
         }
         // RFC 6455 §4.2.1; the version and the key are checked by the upgrader.
@@ -42,6 +50,11 @@ struct Admission: Sendable {
             head.headers[canonicalForm: "connection"].contains(where: { $0.lowercased() == "upgrade" })
         else { throw .badRequest("a WebSocket opens with GET and Connection: Upgrade") }
         try self.origins.admit(head.headers, isSecure: self.isSecure)
+        if SupabaseUpgrade.paths.contains(path) {
+            // Tokens come with the channels; what comes here is a key of the project.
+            let upgrade = try SupabaseUpgrade(query: head.uri.dropFirst(path.count + 1), head.headers)
+            return Accepted(dialect: .supabase(upgrade), identity: nil, responseHeaders: HTTPHeaders())
+        }
         let offered = head.headers[canonicalForm: "sec-websocket-protocol"].map(String.init)
         var headers = HTTPHeaders()
         if !offered.isEmpty {
@@ -51,10 +64,11 @@ struct Admission: Sendable {
             headers.add(name: "Sec-WebSocket-Protocol", value: Self.subprotocol)
         }
         guard let token = try Self.token(head, offered) else {
-            return Accepted(identity: nil, responseHeaders: headers)
+            return Accepted(dialect: .native, identity: nil, responseHeaders: headers)
         }
         do {
-            return Accepted(identity: try await self.authenticator.verify(token), responseHeaders: headers)
+            let identity = try await self.authenticator.verify(token)
+            return Accepted(dialect: .native, identity: identity, responseHeaders: headers)
         } catch {
             throw Problem(status: .unauthorized, code: .invalidToken, detail: error.message)
         }

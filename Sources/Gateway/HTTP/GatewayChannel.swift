@@ -139,7 +139,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
             preconditionFailure("a connection on an event loop that has no shard")
         }
         let session = Session(
-            tongue: NativeTongue.shared,
+            tongue: self.tongue(accepted.dialect, shard.value),
             identity: accepted.identity,
             seat: seat,
             context: self.context,
@@ -147,17 +147,30 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
             eventLoop: channel.eventLoop
         )
         let connection = WebSocketConnection(
-            configuration: self.configuration(deflate),
+            configuration: self.configuration(deflate, accepted.dialect),
             session: session,
             eventLoop: channel.eventLoop
         )
         try connection.install(on: channel)
     }
 
-    private func configuration(_ deflate: PerMessageDeflate?) -> Shared<WebSocketConnection.Configuration> {
-        guard let deflate else { return self.webSocket }
+    private func tongue(_ dialect: Admission.Dialect, _ shard: Shard) -> any Tongue {
+        switch dialect {
+        case .native: NativeTongue.shared
+        case .supabase(let upgrade):
+            SupabaseTongue(upgrade, limit: self.context.value.limits.subscriptions) { shard.catalog }
+        }
+    }
+
+    private func configuration(
+        _ deflate: PerMessageDeflate?,
+        _ dialect: Admission.Dialect
+    ) -> Shared<WebSocketConnection.Configuration> {
+        let keepsBinary = if case .supabase = dialect { true } else { false }
+        guard deflate != nil || keepsBinary else { return self.webSocket }
         var configuration = self.webSocket.value
         configuration.deflate = deflate
+        configuration.keepsBinary = keepsBinary
         return Shared(configuration)
     }
 
