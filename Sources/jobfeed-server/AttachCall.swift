@@ -30,7 +30,7 @@ struct AttachCall {
             """
             SELECT format('feed %s: %s is attached; key %s, status %s, %s%s%s', a.name, jobfeed.label(a.relation),
                 array_to_string(a.key, ', '), a.status,
-                coalesce(format('rows belong to %s%s', a.owner, ' (claim ' || a.owner_claim || ')'), 'operators only'),
+                coalesce('rows belong to ' || a.owner || coalesce(' (claim ' || a.owner_claim || ')', ''), 'operators only'),
                 coalesce('; accounts do not see ' || nullif(array_to_string(a.hidden, ', '), ''), ''),
                 coalesce('; nobody sees ' || nullif(array_to_string(a.secret, ', '), ''), ''))
             FROM \(self.call) AS a
