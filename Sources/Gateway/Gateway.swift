@@ -27,13 +27,20 @@ package struct Gateway {
     /// - Parameter onListening: called once connections are accepted, with the address.
     package func run(onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void) async throws {
         let configuration = self.configuration
+        let registry = configuration.metrics
+        let metrics = GatewayMetrics(registry)
         let revocations = Revocations()
         let claims = KeptClaims()
+        let keyLog = KeyLog(logger: self.logger, source: configuration.keys)
         let authenticator = try await configuration.keys.authenticator(
             rules: configuration.tokens,
             revocations: revocations,
             claims: claims
-        )
+        ) { event in
+            metrics.count(event)
+            keyLog.write(event)
+        }
+        if let warning = configuration.keys.warning(configuration.tokens) { self.logger.warning("\(warning)") }
         let certificate = try configuration.tls.map { try ServerCertificate($0, logger: self.logger) }
         let stop = await StopSignal.trap()
         let check = DatabaseCheck(settings: configuration.database, logger: self.logger)
@@ -54,8 +61,6 @@ package struct Gateway {
 
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.eventLoops)
         let loops = Array(group.makeIterator())
-        let registry = configuration.metrics
-        let metrics = GatewayMetrics(registry)
         var shards: [NIOLoopBound<Shard>] = []
         for loop in loops {
             shards.append(
@@ -125,6 +130,7 @@ package struct Gateway {
             metrics.process.collect()
             metrics.users.set(census.users)
             metrics.snapshotQueue.set(pool.waiting)
+            if let age = authenticator.remote?.age { metrics.keysAge.set(age) }
             if let asOf = health.status.asOf {
                 metrics.asOfLag.set(max(0, Date().timeIntervalSince1970 - Double(asOf) / 1e6))
             }
@@ -181,6 +187,7 @@ package struct Gateway {
         )
         // The last is stopped first: sockets close after the server was told to.
         var services: [any Service] = [census, application]
+        if let keys = authenticator.remote { services.append(keys) }
         if let certificate { services.append(await CertificateReloader(certificate)) }
         let running = services
         let outcome = await Self.outcome {

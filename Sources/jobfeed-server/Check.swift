@@ -18,8 +18,14 @@ struct Check: AsyncParsableCommand {
         let configuration = try settings.gateway()
         let logger = try settings.logger
         do {
-            _ = try await configuration.keys.authenticator(rules: configuration.tokens)
+            let authenticator = try await configuration.keys.authenticator(rules: configuration.tokens)
             Console.out("keys      ok")
+            if let warning = configuration.keys.warning(configuration.tokens) {
+                Console.error("jobfeed-server: warning: \(warning)")
+            }
+            if let remote = authenticator.remote {
+                Console.out("jwks      ok, \(try await remote.load()) keys from \(remote.location.name)")
+            }
             if let tls = try configuration.tls?.read() {
                 if let warning = tls.warning(now: Date()) { Console.error("jobfeed-server: warning: \(warning)") }
                 Console.out("tls       ok, valid until \(tls.validUntil.ISO8601Format())")
@@ -37,6 +43,9 @@ struct Check: AsyncParsableCommand {
             )
         } catch let error as KeyError {
             throw Console.fail(error.message, Exit.configuration)
+        } catch let failure as KeyFetchFailure {
+            let location = configuration.keys.remote?.location.name ?? ""
+            throw Console.fail("the keys at \(location) cannot be had: \(failure.message)", Exit.unavailable)
         } catch let error as CertificateError {
             throw Console.fail(error.message, Exit.configuration)
         } catch let failure as DatabaseCheck.Failure {

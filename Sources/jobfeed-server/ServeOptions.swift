@@ -35,6 +35,12 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "JWK set (RFC 7517) that tokens are signed with.", completion: .file())
     var jwtJwksFile: String?
 
+    @Option(help: "Address (https) of the JWK set that tokens are signed with; fetched again and again.")
+    var jwtJwksUrl: String?
+
+    @Option(help: "Authorities (PEM) to trust at that address besides the system's.", completion: .file())
+    var jwtJwksCaFile: String?
+
     @Option(help: "File that holds the HMAC secret; JOBFEED_JWT_SECRET holds it directly.", completion: .file())
     var jwtSecretFile: String?
 
@@ -47,16 +53,25 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "Claim that says account or operator (default access).")
     var jwtAccessClaim: String?
 
-    @Option(help: "Values of the access claim that mean an ordinary user (default account).")
+    @Option(help: "Values of the access claim that mean an ordinary user (default account); * is all but operators'.")
     var jwtAccountValues: String?
 
     @Option(help: "Values of the access claim that mean an operator (default operator).")
     var jwtOperatorValues: String?
 
-    @Option(help: "Issuer (iss) that tokens must have.")
+    @Option(help: "Name of the operators whose tokens name no user (default: such tokens are refused).")
+    var jwtOperatorUser: String?
+
+    @Option(help: "Table of SurrealDB that users are records of: the claim user:⟨a-b⟩ is the user a-b.")
+    var jwtUserTable: String?
+
+    @Option(help: "What other claims must say: NAME=VALUE, comma separated (such as token_type=access).")
+    var jwtRequiredClaims: String?
+
+    @Option(help: "Issuer (iss) that tokens must have; several are separated by commas.")
     var jwtIssuer: String?
 
-    @Option(help: "Audience (aud) that tokens must be for.")
+    @Option(help: "Audience (aud) that tokens must be for; one of several, separated by commas.")
     var jwtAudience: String?
 
     @Option(help: "Origins of web pages that may connect, comma separated, besides the gateway's own; * admits all.")
@@ -126,9 +141,12 @@ struct ServeOptions: ParsableArguments {
         let texts = [
             "host": self.host, "node": self.node, "jwt-public-key-file": self.jwtPublicKeyFile,
             "jwt-jwks-file": self.jwtJwksFile, "jwt-secret-file": self.jwtSecretFile,
+            "jwt-jwks-url": self.jwtJwksUrl, "jwt-jwks-ca-file": self.jwtJwksCaFile,
             "jwt-algorithms": self.jwtAlgorithms,
             "jwt-user-claim": self.jwtUserClaim, "jwt-access-claim": self.jwtAccessClaim,
             "jwt-account-values": self.jwtAccountValues, "jwt-operator-values": self.jwtOperatorValues,
+            "jwt-operator-user": self.jwtOperatorUser, "jwt-user-table": self.jwtUserTable,
+            "jwt-required-claims": self.jwtRequiredClaims,
             "jwt-issuer": self.jwtIssuer, "jwt-audience": self.jwtAudience, "allowed-origins": self.allowedOrigins,
             "tls-cert": self.tlsCert, "tls-key": self.tlsKey, "log-level": self.logLevel,
             "compression": self.compression,
@@ -318,21 +336,55 @@ struct Settings {
             try self.text("jwt-secret") ?? self.file("jwt-secret-file")?.trimmingCharacters(in: .whitespacesAndNewlines)
         keys.publicKeyPEM = try self.file("jwt-public-key-file")
         keys.jwks = try self.file("jwt-jwks-file")
+        do throws(KeyError) {
+            keys.remote = try self.text("jwt-jwks-url").map { url throws(KeyError) in
+                try KeySetFetcher(try KeySetURL(url), authoritiesFile: self.text("jwt-jwks-ca-file"))
+            }
+        } catch {
+            throw Console.fail(error.message, Exit.configuration)
+        }
         keys.algorithms = self.list("jwt-algorithms")
         return keys
     }
 
     private func tokenRules() throws -> TokenRules {
         var rules = TokenRules()
-        rules.userClaim = self.text("jwt-user-claim") ?? rules.userClaim
-        rules.accessClaim = self.text("jwt-access-claim") ?? rules.accessClaim
-        let accounts = self.list("jwt-account-values")
-        if !accounts.isEmpty { rules.accountValues = Set(accounts) }
-        let operators = self.list("jwt-operator-values")
-        if !operators.isEmpty { rules.operatorValues = Set(operators) }
-        rules.issuer = self.text("jwt-issuer")
-        rules.audience = self.text("jwt-audience")
+        rules.userClaim = try self.given("jwt-user-claim") ?? rules.userClaim
+        rules.userTable = try self.given("jwt-user-table")
+        rules.operatorUser = try self.given("jwt-operator-user")
+        rules.accessClaim = try self.given("jwt-access-claim") ?? rules.accessClaim
+        rules.accountValues = try self.names("jwt-account-values") ?? rules.accountValues
+        rules.operatorValues = try self.names("jwt-operator-values") ?? rules.operatorValues
+        rules.issuers = try self.names("jwt-issuer") ?? []
+        rules.audiences = try self.names("jwt-audience") ?? []
+        rules.required = try (self.names("jwt-required-claims") ?? []).sorted().map { text in
+            guard let claim = RequiredClaim(text) else {
+                throw Console.fail(
+                    "option jwt-required-claims has \"\(text)\"; write NAME=VALUE, for example token_type=access",
+                    Exit.configuration
+                )
+            }
+            return claim
+        }
         return rules
+    }
+
+    /// What is set to nothing was meant to be set: an empty `jwt-issuer` must not accept every issuer.
+    private func given(_ key: String) throws -> String? {
+        guard let text = self.text(key) else { return nil }
+        guard !text.allSatisfy(\.isWhitespace) else {
+            throw Console.fail("option \(key) is empty; give it a value or leave it out", Exit.configuration)
+        }
+        return text
+    }
+
+    private func names(_ key: String) throws -> Set<String>? {
+        guard try self.given(key) != nil else { return nil }
+        let names = Set(self.list(key).filter { !$0.isEmpty })
+        guard !names.isEmpty else {
+            throw Console.fail("option \(key) names nothing; give it a value or leave it out", Exit.configuration)
+        }
+        return names
     }
 
     static func database(purpose: String) -> ConnectionSettings {

@@ -65,11 +65,27 @@ struct TestKeys: Sendable {
         try TokenMaker.token(header, payload) { try self.ed25519.signature(for: $0) }
     }
 
-    /// The public P-256 key as a JWK.
-    func ecJWK(kid: String?) -> String {
+    /// The public P-256 key as a JWK, with further members.
+    func ecJWK(kid: String?, _ more: String? = nil) -> String {
         let raw = self.p256.publicKey.rawRepresentation
-        let name = kid.map { #""kid":"\#($0)","# } ?? ""
-        return #"{"kty":"EC","crv":"P-256",\#(name)"x":"\#(TokenMaker.base64URL(raw.prefix(32)))","#
-            + #""y":"\#(TokenMaker.base64URL(raw.suffix(32)))"}"#
+        let x = TokenMaker.base64URL(raw.prefix(32))
+        let y = TokenMaker.base64URL(raw.suffix(32))
+        return Self.jwk(#""kty":"EC","crv":"P-256","x":"\#(x)","y":"\#(y)""#, kid, more)
+    }
+
+    func edJWK(kid: String?, _ more: String? = nil) -> String {
+        let x = TokenMaker.base64URL(self.ed25519.publicKey.rawRepresentation)
+        return Self.jwk(#""kty":"OKP","crv":"Ed25519","x":"\#(x)""#, kid, more)
+    }
+
+    func rsaJWK(kid: String?, _ more: String? = nil) throws -> String {
+        guard let numbers = try self.rsa?.publicKey.getKeyPrimitives() else { return "{}" }
+        let n = TokenMaker.base64URL(numbers.modulus)
+        let e = TokenMaker.base64URL(numbers.publicExponent)
+        return Self.jwk(#""kty":"RSA","n":"\#(n)","e":"\#(e)""#, kid, more)
+    }
+
+    private static func jwk(_ members: String, _ kid: String?, _ more: String?) -> String {
+        "{" + [members, kid.map { #""kid":"\#($0)""# }, more].compactMap(\.self).joined(separator: ",") + "}"
     }
 }

@@ -6,18 +6,30 @@ import JobFeedProtocol
 package struct Authenticator: Sendable {
     private static let maximumTokenBytes = 16 << 10
 
-    private let rules: TokenRules
-    /// A key collection per algorithm: a token chooses among keys, never what a key is used for.
-    private let keys: [String: JWTKeyCollection]
+    private struct Header {
+        let algorithm: String
+        let keyName: String?
+    }
 
+    private let rules: TokenRules
+    /// Keys by the algorithm that each is for: a token chooses among keys, never what a key is used for.
+    private let keys: [String: [JWTKeyCollection]]
+    package let remote: RemoteKeys?
     private let revocations: Revocations
     private let claims: KeptClaims
 
-    init(rules: TokenRules, keys: [String: JWTKeyCollection], revocations: Revocations, claims: KeptClaims) {
+    init(
+        rules: TokenRules,
+        keys: [String: [JWTKeyCollection]],
+        remote: RemoteKeys?,
+        revocations: Revocations,
+        claims: KeptClaims
+    ) {
         self.rules = rules
-        self.revocations = revocations
         self.claims = claims
         self.keys = keys
+        self.remote = remote
+        self.revocations = revocations
     }
 
     package func verify(_ token: String) async throws(AuthenticationError) -> Identity {
@@ -28,19 +40,7 @@ package struct Authenticator: Sendable {
         guard token.utf8.count <= Self.maximumTokenBytes else {
             throw AuthenticationError(message: "the token is longer than \(Self.maximumTokenBytes) bytes")
         }
-        let algorithm = try Self.algorithm(of: token)
-        guard let keys = self.keys[algorithm] else {
-            throw AuthenticationError(
-                message: "the token's algorithm is not accepted; accepted are "
-                    + self.keys.keys.sorted().joined(separator: ", ")
-            )
-        }
-        let claims: TokenClaims
-        do {
-            claims = try await keys.verify(token, as: TokenClaims.self, iteratingKeys: true)
-        } catch {
-            throw AuthenticationError(message: "the token's signature does not fit any known key")
-        }
+        let claims = try await self.verifiedClaims(of: token)
         var identity = try self.rules.identity(of: claims, now: now)
         identity.claims = self.claims.values(in: claims)
         guard !self.revocations.refuses(identity, now: now) else {
@@ -49,16 +49,39 @@ package struct Authenticator: Sendable {
         return identity
     }
 
-    private static func algorithm(of token: String) throws(AuthenticationError) -> String {
+    private func verifiedClaims(of token: String) async throws(AuthenticationError) -> TokenClaims {
+        let header = try Self.header(of: token)
+        let remote = self.remote.flatMap { $0.algorithms.contains(header.algorithm) ? $0 : nil }
+        guard self.keys[header.algorithm] != nil || remote != nil else {
+            let accepted = Set(self.keys.keys).union(self.remote?.algorithms ?? [])
+            throw AuthenticationError(
+                message: "the token's algorithm is not accepted; accepted are "
+                    + accepted.sorted().joined(separator: ", ")
+            )
+        }
+        for key in self.keys[header.algorithm] ?? [] {
+            if let claims = try? await key.verify(token, as: TokenClaims.self) { return claims }
+        }
+        for key in try await remote?.keys(for: header.algorithm, named: header.keyName) ?? [] {
+            if let claims = try? await key.verifier.verify(token, as: TokenClaims.self) { return claims }
+        }
+        throw AuthenticationError(message: "the token's signature does not fit any known key")
+    }
+
+    private static func header(of token: String) throws(AuthenticationError) -> Header {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 3, let header = Self.decoded(parts[0]), case .string(let name)? = header["alg"] else {
+        guard parts.count == 3, let header = Self.decoded(parts[0]), case .string(let algorithm)? = header["alg"] else {
             throw AuthenticationError(message: "this is no signed JWT (header.payload.signature)")
         }
         // RFC 7515 §4.1.11: none of the extensions that may be critical is known here.
         guard header["crit"] == nil else {
             throw AuthenticationError(message: "the token has critical extensions (crit), which are not supported")
         }
-        return name
+        switch header["kid"] {
+        case nil: return Header(algorithm: algorithm, keyName: nil)
+        case .string(let name)?: return Header(algorithm: algorithm, keyName: name)
+        case _?: throw AuthenticationError(message: "the token's key (kid) is not named by a string")
+        }
     }
 
     private static func decoded(_ part: Substring) -> JSONObject? {

@@ -45,4 +45,6 @@ package struct Identity: Sendable, Equatable {
 /// Why a token was refused, in words that help its maker and tell a thief nothing.
 package struct AuthenticationError: Error, Equatable {
     package let message: String
+    /// Seconds after which the same token may be accepted; `nil`: it will not be.
+    package var retryAfter: Int? = nil
 }

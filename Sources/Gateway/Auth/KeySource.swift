@@ -10,6 +10,8 @@ package struct KeySource: Sendable {
     package var publicKeyPEM: String? = nil
     /// The text of a JWK set (RFC 7517).
     package var jwks: String? = nil
+    /// Where a JWK set is fetched from, again and again.
+    package var remote: KeySetFetcher? = nil
     /// Algorithms to accept; empty: all that the keys are made for.
     package var algorithms: [String] = []
 
@@ -24,30 +26,58 @@ package struct KeySource: Sendable {
         revocations: Revocations = Revocations(),
         claims: KeptClaims = KeptClaims()
     ) async throws(KeyError) -> Authenticator {
+        try await self.authenticator(rules: rules, revocations: revocations, claims: claims) { _ in }
+    }
+
+    func authenticator(
+        rules: TokenRules,
+        revocations: Revocations,
+        claims: KeptClaims,
+        observe: @escaping @Sendable (RemoteKeys.Event) -> Void
+    ) async throws(KeyError) -> Authenticator {
+        try rules.validate()
         for name in self.algorithms where !Self.supportedAlgorithms.contains(name) {
             throw KeyError(
                 message: "algorithm \"\(name)\" is not supported; supported are "
                     + Self.supportedAlgorithms.joined(separator: ", ")
             )
         }
-        var keys: [String: JWTKeyCollection] = [:]
+        var keys: [String: [JWTKeyCollection]] = [:]
         try await self.addSecret(to: &keys)
         try await self.addPEM(to: &keys)
         try await self.addJWKS(to: &keys)
-        guard !keys.isEmpty else {
+        let remote = self.remote.map { fetcher in
+            let algorithms = Set(KeySet.algorithms)
+            let accepted = self.algorithms.isEmpty ? algorithms : algorithms.intersection(self.algorithms)
+            return RemoteKeys(fetcher, algorithms: accepted, observe: observe)
+        }
+        guard !keys.isEmpty || remote != nil else {
             throw KeyError(
-                message: "no key to verify tokens with; set JOBFEED_JWT_SECRET, JOBFEED_JWT_PUBLIC_KEY_FILE or "
-                    + "JOBFEED_JWT_JWKS_FILE"
+                message: "no key to verify tokens with; set JOBFEED_JWT_SECRET, JOBFEED_JWT_PUBLIC_KEY_FILE, "
+                    + "JOBFEED_JWT_JWKS_FILE or JOBFEED_JWT_JWKS_URL"
             )
         }
         let accepted = self.algorithms.isEmpty ? keys : keys.filter { self.algorithms.contains($0.key) }
-        for name in self.algorithms where accepted[name] == nil {
+        for name in self.algorithms where accepted[name] == nil && remote?.algorithms.contains(name) != true {
             throw KeyError(message: "algorithm \(name) is to be accepted, but no key for it is given")
         }
-        return Authenticator(rules: rules, keys: accepted, revocations: revocations, claims: claims)
+        if let remote, remote.algorithms.isEmpty {
+            throw KeyError(
+                message: "jwt-algorithms holds none that keys at a URL are for: "
+                    + KeySet.algorithms.joined(separator: ", ")
+            )
+        }
+        return Authenticator(rules: rules, keys: accepted, remote: remote, revocations: revocations, claims: claims)
     }
 
-    private func addSecret(to keys: inout [String: JWTKeyCollection]) async throws(KeyError) {
+    /// What would be accepted that hardly anybody means to accept.
+    package func warning(_ rules: TokenRules) -> String? {
+        guard let remote, rules.issuers.isEmpty, rules.audiences.isEmpty else { return nil }
+        return "neither jwt-issuer nor jwt-audience is set: every token signed with the keys at "
+            + "\(remote.location.name) is accepted, also those made for other applications"
+    }
+
+    private func addSecret(to keys: inout [String: [JWTKeyCollection]]) async throws(KeyError) {
         guard let secret else { return }
         guard secret.utf8.count >= Self.minimumSecretBytes else {
             throw KeyError(
@@ -61,57 +91,38 @@ package struct KeySource: Sendable {
         let key = HMACKey(from: Data(Array(secret.utf8) + padding))
         let digests: [(String, DigestAlgorithm)] = [("HS256", .sha256), ("HS384", .sha384), ("HS512", .sha512)]
         for (name, digest) in digests {
-            keys[name] = await JWTKeyCollection().add(hmac: key, digestAlgorithm: digest)
+            keys[name, default: []].append(await JWTKeyCollection().add(hmac: key, digestAlgorithm: digest))
         }
     }
 
-    private func addPEM(to keys: inout [String: JWTKeyCollection]) async throws(KeyError) {
+    private func addPEM(to keys: inout [String: [JWTKeyCollection]]) async throws(KeyError) {
         guard let pem = self.publicKeyPEM else { return }
         guard !pem.contains("PRIVATE KEY") else {
             throw KeyError(message: "the PEM file holds a private key; give the gateway only the public one")
         }
         if let key = try? Insecure.RSA.PublicKey(pem: pem) {
-            keys["RS256"] = await JWTKeyCollection().add(rsa: key, digestAlgorithm: .sha256)
+            keys["RS256", default: []].append(await JWTKeyCollection().add(rsa: key, digestAlgorithm: .sha256))
         } else if let key = try? ES256PublicKey(pem: pem) {
-            keys["ES256"] = await JWTKeyCollection().add(ecdsa: key)
+            keys["ES256", default: []].append(await JWTKeyCollection().add(ecdsa: key))
         } else if let key = try? EdDSA.PublicKey(pem: pem) {
-            keys["EdDSA"] = await JWTKeyCollection().add(eddsa: key)
+            keys["EdDSA", default: []].append(await JWTKeyCollection().add(eddsa: key))
         } else {
             throw KeyError(message: "the PEM file holds no public key for RS256, ES256 or EdDSA (Ed25519)")
         }
     }
 
-    private func addJWKS(to keys: inout [String: JWTKeyCollection]) async throws(KeyError) {
+    private func addJWKS(to keys: inout [String: [JWTKeyCollection]]) async throws(KeyError) {
         guard let jwks else { return }
-        guard let set = try? JSONDecoder().decode(JWKS.self, from: Data(jwks.utf8)), !set.keys.isEmpty else {
-            throw KeyError(message: "the JWKS file holds no keys; it should look like {\"keys\":[{\"kty\":…}]}")
+        let set: KeySet
+        do throws(KeyError) {
+            set = try await KeySet(parsing: jwks.utf8)
+        } catch {
+            throw KeyError(message: "the JWKS file \(error.message)")
         }
-        for (number, key) in set.keys.enumerated() {
-            // Shared secrets do not belong into a set of public keys.
-            guard let name = Self.algorithm(of: key), ["RS256", "ES256", "EdDSA"].contains(name) else { continue }
-            var fixed = key
-            fixed.algorithm = JWK.Algorithm(rawValue: name)
-            // RFC 7517 §4.5: `kid` is optional.
-            if fixed.keyIdentifier == nil { fixed.keyIdentifier = JWKIdentifier(string: "key \(number)") }
-            let collection = keys[name] ?? JWTKeyCollection()
-            do {
-                keys[name] = try await collection.add(jwk: fixed)
-            } catch {
-                throw KeyError(
-                    message: "a key of the JWKS file (kid \(key.keyIdentifier?.string ?? "none")) cannot be read"
-                )
-            }
+        if let name = set.broken.first {
+            throw KeyError(message: "a key of the JWKS file (kid \(name)) cannot be read")
         }
-    }
-
-    private static func algorithm(of key: JWK) -> String? {
-        if let algorithm = key.algorithm { return algorithm.rawValue }
-        switch key.keyType {
-        case .rsa: return "RS256"
-        case .ecdsa: return "ES256"
-        case .octetKeyPair: return "EdDSA"
-        default: return nil
-        }
+        for key in set.keys { keys[key.algorithm, default: []].append(key.verifier) }
     }
 }
 

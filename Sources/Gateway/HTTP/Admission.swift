@@ -70,7 +70,7 @@ struct Admission: Sendable {
             let identity = try await self.authenticator.verify(token)
             return Accepted(dialect: .native, identity: identity, responseHeaders: headers)
         } catch {
-            throw Problem(status: .unauthorized, code: .invalidToken, detail: error.message)
+            throw Problem(error)
         }
     }
 

@@ -4,12 +4,6 @@ import JobFeedProtocol
 import NIOCore
 import Synchronization
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
 /// How many connections a node takes; one beyond a limit is refused before it costs anything.
 package struct ConnectionLimits: Sendable, Equatable {
     /// WebSockets in all.
@@ -185,10 +179,12 @@ enum Network: Hashable, Sendable {
 
     init?(_ address: SocketAddress) {
         switch address {
+        // By offset (RFC 3493 §3.3): which module defines the members depends on what else is imported.
         case .v4(let address):
-            self = .v4(address.address.sin_addr.s_addr)
+            self = withUnsafeBytes(of: address.address) { .v4($0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)) }
         case .v6(let address):
-            self = withUnsafeBytes(of: address.address.sin6_addr) { bytes in
+            self = withUnsafeBytes(of: address.address) { structure in
+                let bytes = UnsafeRawBufferPointer(rebasing: structure[8..<24])
                 // RFC 4291 §2.5.5.2: an IPv4 address in IPv6 clothes.
                 if bytes.prefix(10).allSatisfy({ $0 == 0 }), bytes[10] == 0xff, bytes[11] == 0xff {
                     return .v4(bytes.loadUnaligned(fromByteOffset: 12, as: UInt32.self))

@@ -49,3 +49,18 @@ struct Problem: Error, Equatable {
         return writer.bytes
     }
 }
+
+extension AuthenticationError {
+    var errorCode: ErrorCode { self.retryAfter == nil ? .invalidToken : .unavailable }
+}
+
+extension Problem {
+    init(_ error: AuthenticationError) {
+        self.init(
+            status: error.retryAfter == nil ? .unauthorized : .serviceUnavailable,
+            code: error.errorCode,
+            detail: error.message,
+            retryAfter: error.retryAfter
+        )
+    }
+}

@@ -46,7 +46,7 @@ struct Routes: Sendable {
                 _ = try await self.authenticator.verify(token)
                 return nil
             } catch {
-                throw Problem(status: .unauthorized, code: .invalidToken, detail: error.message)
+                throw Problem(error)
             }
         } catch {
             return error
@@ -66,16 +66,17 @@ struct Routes: Sendable {
         } else {
             problem = "the database was not reached yet"
         }
-        writer.member("status", problem == nil ? "ready" : "not ready")
+        let problems = [problem, self.authenticator.remote?.problem].compactMap(\.self)
+        writer.member("status", problems.isEmpty ? "ready" : "not ready")
         writer.member("node", self.node)
-        if let problem { writer.member("detail", problem) }
+        if !problems.isEmpty { writer.member("detail", problems.joined(separator: "; ")) }
         if let mode = status.mode { writer.member("doorbell", mode.rawValue) }
         writer.beginArray("notes")
         for note in self.notes(status) { writer.element(note) }
         writer.endArray()
         if let asOf = status.asOf { writer.member("as_of", Timestamp.iso8601(micros: asOf)) }
         writer.endObject()
-        return Self.json(writer.bytes, status: problem == nil ? .ok : .serviceUnavailable)
+        return Self.json(writer.bytes, status: problems.isEmpty ? .ok : .serviceUnavailable)
     }
 
     private func metricsPage() -> Response {
@@ -101,6 +102,7 @@ struct Routes: Sendable {
                     + "one has just ended; the log has \(status.log?.bytes ?? 0) bytes"
             )
         }
+        if let note = self.authenticator.remote?.note { notes.append(note) }
         return notes
     }
 

@@ -32,4 +32,14 @@ extension GatewayMetrics {
     func httpResponse(status: Int) {
         self.httpResponses.increment(HTTPStatusLabel.of(status))
     }
+
+    func count(_ event: RemoteKeys.Event) {
+        switch event {
+        case .fetched(let set):
+            self.keyFetches.increment(.ok)
+            self.keys.set(set.keys.count)
+        case .failed(let failure): self.keyFetches.increment(KeyFetchOutcome(failure.kind))
+        case .unknownKey: self.unknownKeys.increment()
+        }
+    }
 }

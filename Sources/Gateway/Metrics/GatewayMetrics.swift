@@ -68,6 +68,13 @@ final class GatewayMetrics: Sendable {
     /// How long ago a rotation was due that has not happened; 0 when none is due.
     let rotationOverdue: PrometheusGauge
 
+    // MARK: The keys of tokens, where they are fetched
+
+    let keyFetches: LabelledCounters<KeyFetchOutcome>
+    let keys: PrometheusGauge
+    let keysAge: PrometheusGauge
+    let unknownKeys: PrometheusCounter
+
     // MARK: The process
 
     let loopLag: PrometheusHistogram
@@ -175,6 +182,19 @@ final class GatewayMetrics: Sendable {
         self.rotationOverdue = r.gauge(
             "jobfeed_log_rotation_overdue_seconds",
             "How long a rotation of the log has been due; 0 when none is."
+        )
+
+        self.keyFetches = LabelledCounters(
+            r,
+            "jobfeed_jwks_fetches_total",
+            "Fetches of the JWK set, by what came of them.",
+            label: "outcome"
+        )
+        self.keys = r.gauge("jobfeed_jwks_keys", "Keys of the fetched JWK set that tokens are verified with.")
+        self.keysAge = r.gauge("jobfeed_jwks_age_seconds", "Time since the JWK set was fetched.")
+        self.unknownKeys = r.counter(
+            "jobfeed_jwks_unknown_keys_total",
+            "Tokens refused because the fetched JWK set does not have the key they name."
         )
 
         self.loopLag = r.histogram(

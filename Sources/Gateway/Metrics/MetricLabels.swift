@@ -63,6 +63,25 @@ enum RotationOutcome: String, Sendable, CaseIterable {
     case idle, busy, waiting, blocked, emptied, switched, failed
 }
 
+/// What came of fetching a JWK set.
+enum KeyFetchOutcome: String, Sendable, CaseIterable {
+    case ok
+    /// No answer, or not in time, or by somebody whose certificate is not accepted.
+    case unreachable
+    /// Another status, or a redirect that is not followed.
+    case refused
+    /// No set, too large, or without a key that serves.
+    case unusable
+
+    init(_ kind: KeyFetchFailure.Kind) {
+        switch kind {
+        case .unreachable: self = .unreachable
+        case .refused: self = .refused
+        case .unusable: self = .unusable
+        }
+    }
+}
+
 /// One of the ways in which connections end; there are few, whatever peers send.
 struct Disconnect: Sendable, Hashable {
     enum Initiator: String, Sendable {

@@ -29,13 +29,13 @@ extension Session {
         switch (result, self.identity) {
         case (.failure(let error), nil):
             guard self.tongue.staysAfterRefusedToken else {
-                self.answer(.error(id: id, .invalidToken, error.message))
-                return self.close(.unauthenticated)
+                self.answer(.error(id: id, error.errorCode, error.message))
+                return self.close(error.retryAfter == nil ? .unauthenticated : .tryAgainLater)
             }
-            self.refuse(id: id, .invalidToken, error.message)
+            self.refuse(id: id, error.errorCode, error.message)
         case (.failure(let error), _?):
             // The old token is still good until it expires.
-            self.refuse(id: id, .invalidToken, error.message)
+            self.refuse(id: id, error.errorCode, error.message)
         case (.success(let identity), nil):
             guard self.context.census.identify(self.seat, as: ByteText(identity.user)) else {
                 let problem = Problem(.user, self.context.census.limits)
