@@ -212,6 +212,7 @@ class Gateway:
         self.port = 0
         self.process = None
         self.trust = None  # an SSLContext for https
+        self.environment = {}  # more of it; None takes a variable away
 
     def arguments(self):
         named = [part for name, value in self.options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
@@ -220,7 +221,9 @@ class Gateway:
     def start(self):
         # A crash is told from its message alone; the backtrace takes seconds.
         environment = {
-            **os.environ, "DATABASE_URL": self.dsn, "JOBFEED_JWT_SECRET": wire.SECRET, "SWIFT_BACKTRACE": "enable=no"}
+            **os.environ, "DATABASE_URL": self.dsn, "JOBFEED_JWT_SECRET": wire.SECRET, "SWIFT_BACKTRACE": "enable=no",
+            **self.environment}
+        environment = {name: value for name, value in environment.items() if value is not None}
         with open(self.stderr_path, "ab") as errors:
             self.process = subprocess.Popen(
                 self.arguments(), env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
