@@ -36,6 +36,10 @@ import Testing
             KeyCacheTests.kind(self.cache.wanted(algorithm, named: name, now: self.now))
         }
 
+        func knows(_ name: String) -> String {
+            KeyCacheTests.kind(self.cache.known("ES256", named: name, afterFetch: true, now: self.now))
+        }
+
         func isDue() -> Bool { self.cache.isDue(now: self.now) }
 
         func fetched(_ set: KeySet, age: Double? = nil) {
@@ -69,7 +73,8 @@ import Testing
                 #expect(play.wants("a") == "keys a")
                 #expect(play.wants("b") == "wait")
                 play.fetched(set)
-            case let other: #expect(other == "unknown")
+                #expect(play.knows("unknown \(step)") == "unknown")
+            case let other: #expect(other.hasPrefix("unavailable"))
             }
         }
         #expect(fetches == 20)
@@ -84,6 +89,36 @@ import Testing
         play.fetched(try await Self.set("b"))
         #expect(play.wants("b") == "keys b")
         #expect(play.wants("a") == "unknown")
+        // Known to be gone: not asked for again.
+        play.seconds = 100
+        #expect(play.wants("a") == "unknown")
+        // The same name for another algorithm is no key that might come.
+        #expect(play.wants("b", "RS256") == "unknown")
+    }
+
+    /// A client that is told that a key is unknown gives up.
+    @Test func aKeyMayHaveBeenPublishedSinceTheLastFetch() async throws {
+        let play = Play()
+        #expect(play.wants("a") == "fetch")
+        play.fetched(try await Self.set("a"))
+        play.seconds = 2
+        #expect(play.wants("b") == "unavailable 3.0")
+        play.seconds = 5
+        #expect(play.wants("b") == "fetch")
+        play.fetched(try await Self.set("a"))
+        #expect(play.knows("b") == "unknown")
+    }
+
+    @Test func droppedNamesAreBounded() async throws {
+        let play = Play()
+        for number in 0..<300 {
+            play.seconds += 3600
+            #expect(play.isDue())
+            play.fetched(try await Self.set("\(number)"))
+        }
+        #expect(play.wants("298") == "unknown")
+        play.seconds += 5
+        #expect(play.wants("0") == "fetch")
     }
 
     @Test(arguments: [(nil, 600.0), (0, 60), (59, 60), (61, 61), (86_400, 86_400), (1e9, 86_400)])

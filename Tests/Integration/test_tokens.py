@@ -271,13 +271,16 @@ def test_a_flood_of_invented_keys(start):
         until(lambda: ask(gateway, key.sign())[0] == 426, "the keys")
         stranger, before, begun = Key("x"), issuer.requests, time.monotonic()
         connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=wire.PATIENCE)
+        answers = set()
         for number in range(500):
             token = stranger.sign(kid=f"invented {number}")
             connection.request("GET", "/v1/feed", headers={"Authorization": f"Bearer {token}"})
             response = connection.getresponse()
-            assert response.status == 401, response.read()
+            answers.add(response.status)
             response.read()
         connection.close()
+        # 503 as long as the key may have been published since the last fetch.
+        assert answers <= {401, 503}
         # One each five seconds, however long it took.
         assert issuer.requests - before <= 1 + (time.monotonic() - begun) / 5
         assert ask(gateway, key.sign())[0] == 426
@@ -315,13 +318,16 @@ def test_old_keys_stay_in_use(start):
             client.welcome()
             issuer.hangs()
             # Those who ask for an unknown key may come again; the others do not notice.
-            waiting = threading.Thread(target=until, args=(lambda: ask(gateway, new.sign())[0] == 503, "503"))
+            def notes():
+                assert ask(gateway, new.sign())[0] == 503
+                return json.loads(gateway.get("/readyz")[1])["notes"]
+
+            waiting = threading.Thread(target=until, args=(notes, "the note"))
             waiting.start()
             while waiting.is_alive():
                 assert ask(gateway, key.sign())[0] == 426
                 waiting.join(0.2)
-            assert "did not answer within 5 s" in until(
-                lambda: json.loads(gateway.get("/readyz")[1])["notes"], "the note")[0]
+            assert "did not answer within 5 s" in notes()[0]
             assert gateway.get("/readyz")[0] == 200
             # A refresh that cannot be judged leaves the open connection as it is.
             client.send({"type": "authenticate", "id": "r", "token": new.sign()})

@@ -8,7 +8,7 @@ struct KeyCache: Sendable {
         case fetch
         /// Somebody fetches it already.
         case wait
-        /// The set was fetched just now and has no such key.
+        /// The issuer has no such key.
         case unknown
         /// Nobody can tell at present.
         case unavailable(for: Duration)
@@ -20,14 +20,17 @@ struct KeyCache: Sendable {
     static let defaultAge = Duration.seconds(600)
     /// How long a set is used that should have been replaced and could not be.
     static let grace = Duration.seconds(86_400)
-    /// A set that is no older than this answers for every name: tokens that name no key cannot make it be fetched more often.
+    /// Between two fetches: tokens that name invented keys cannot make it more.
     static let spacing = Duration.seconds(5)
     static let firstDelay = Duration.seconds(1)
     static let longestDelay = Duration.seconds(60)
+    static let maximumDropped = 256
 
     private(set) var set: KeySet? = nil
     private(set) var fetchedAt: Instant? = nil
     private(set) var lastError: String? = nil
+    /// Names of keys that the issuer had.
+    private var dropped: Set<String> = []
     private var isFetching = false
     private var failures = 0
     /// When the set is to be fetched anew, and until when it is used if it cannot be.
@@ -46,8 +49,11 @@ struct KeyCache: Sendable {
 
     /// A token wants to be verified.
     mutating func wanted(_ algorithm: String, named name: String?, now: Instant) -> Answer {
-        let answer = self.known(algorithm, named: name, now: now)
-        if case .keys = answer { return answer }
+        let answer = self.known(algorithm, named: name, afterFetch: false, now: now)
+        switch answer {
+        case .keys, .unknown: return answer
+        case .fetch, .wait, .unavailable: break
+        }
         if self.isFetching { return .wait }
         guard now >= self.earliest else { return answer }
         self.isFetching = true
@@ -55,13 +61,17 @@ struct KeyCache: Sendable {
     }
 
     /// What can be said without another fetch.
-    func known(_ algorithm: String, named name: String?, now: Instant) -> Answer {
+    ///
+    /// Clients give up when they are told that a key is unknown. It may be one that was published since the last fetch,
+    /// unless the set was fetched for this token, or has or had a key of that name.
+    func known(_ algorithm: String, named name: String?, afterFetch: Bool, now: Instant) -> Answer {
         let usable = self.usable(now: now)
         if let keys = usable?.keys(for: algorithm, named: name), !keys.isEmpty { return .keys(keys) }
-        guard usable != nil, self.lastError == nil else {
-            return .unavailable(for: max(self.earliest - now, Self.firstDelay))
+        if let usable, self.lastError == nil {
+            if afterFetch { return .unknown }
+            if let name, self.dropped.contains(name) || usable.has(name) { return .unknown }
         }
-        return .unknown
+        return .unavailable(for: max(self.earliest - now, Self.firstDelay))
     }
 
     /// Answers true when it is time for the caller to fetch the set.
@@ -77,6 +87,9 @@ struct KeyCache: Sendable {
         self.isFetching = false
         self.failures = 0
         self.lastError = nil
+        self.dropped.formUnion(self.set?.keys.compactMap(\.name) ?? [])
+        self.dropped.subtract(set.keys.compactMap(\.name))
+        if self.dropped.count > Self.maximumDropped { self.dropped = [] }
         self.set = set
         self.fetchedAt = now
         self.freshUntil = now + age

@@ -52,6 +52,10 @@ struct KeySet: Sendable {
         }
     }
 
+    func has(_ name: String) -> Bool {
+        self.keys.contains { $0.name == name }
+    }
+
     /// What the key is used for and nothing else: its kind and its `alg` have to agree.
     private static func algorithm(of key: JSONObject) -> String? {
         // RFC 7517 §4.2 and §4.3

@@ -50,7 +50,8 @@ package final class RemoteKeys: Service, Sendable {
         switch first {
         case .fetch, .wait:
             await flight?.value
-            return try self.keys(self.state.withLock { $0.cache.known(algorithm, named: name, now: .now) })
+            let then = self.state.withLock { $0.cache.known(algorithm, named: name, afterFetch: true, now: .now) }
+            return try self.keys(then)
         case .keys, .unknown, .unavailable: return try self.keys(first)
         }
     }
@@ -67,7 +68,7 @@ package final class RemoteKeys: Service, Sendable {
             var seconds = 1
             if case .unavailable(let wait) = answer { seconds = Int((wait / .seconds(1)).rounded(.up)) }
             throw AuthenticationError(
-                message: "the keys of the token's issuer cannot be had at the moment; try again",
+                message: "the key of the token cannot be had from its issuer at the moment; try again",
                 retryAfter: seconds
             )
         }
