@@ -11,11 +11,31 @@ extension Connection {
         row: (borrowing RowView) throws -> Bool
     ) throws {
         try Self.check(sql)
+        try self.stream(parameters, row) { handle, values in
+            PQsendQueryParams(handle, sql, Int32(values.count), nil, values.pointers, nil, nil, 0)
+        }
+    }
+
+    /// The same with a prepared statement.
+    package func streamPrepared(
+        _ name: String,
+        _ parameters: [String?] = [],
+        row: (borrowing RowView) throws -> Bool
+    ) throws {
+        if let sql = self.unprepared(name) { return try self.stream(sql, parameters, row: row) }
+        try self.stream(parameters, row) { handle, values in
+            PQsendQueryPrepared(handle, name, Int32(values.count), values.pointers, nil, nil, 0)
+        }
+    }
+
+    private func stream(
+        _ parameters: [String?],
+        _ row: (borrowing RowView) throws -> Bool,
+        _ send: (OpaquePointer, borrowing CStrings) -> Int32
+    ) throws {
         let values = try Self.bound(parameters)
         let handle = try self.readyToSend()
-        guard PQsendQueryParams(handle, sql, Int32(values.count), nil, values.pointers, nil, nil, 0) == 1 else {
-            throw self.failure(handle)
-        }
+        guard send(handle, values) == 1 else { throw self.failure(handle) }
         self.hasSent = true
         _ = PQsetSingleRowMode(handle)
         try self.flush(handle)

@@ -165,10 +165,7 @@ struct BatchAssembler {
 
     /// The rows of a query on these tables, or an error when one of them cannot be read under this snapshot.
     private func rows(_ sql: String, _ parameters: [String], of tables: [String]) throws -> [Row] {
-        let guarded = """
-            SELECT guard.is_whole, to_jsonb(x)::text
-            FROM (SELECT \(TableRewrite.none(of: tables)) AS is_whole) AS guard LEFT JOIN LATERAL (\(sql)) AS x ON true
-            """
+        let guarded = TableRewrite.guarded(sql, "to_jsonb(x)::text", on: tables)
         let result = try self.connection.queryCached(guarded, parameters)
         guard result.bool(0, 0) == true else { throw TableRewrite.Failure.rewritten }
         return (0..<result.rowCount).compactMap { number in result.bytes(number, 1).flatMap { Row(json: $0) } }

@@ -30,6 +30,14 @@ enum TableRewrite {
             """
     }
 
+    /// A query `x` on these tables, with a first column that says whether what it found counts; one row at least.
+    static func guarded(_ sql: String, _ columns: String, on tables: [String]) -> String {
+        """
+        SELECT guard.is_whole, \(columns)
+        FROM (SELECT \(self.none(of: tables)) AS is_whole) AS guard LEFT JOIN LATERAL (\(sql)) AS x ON true
+        """
+    }
+
     /// Locks these tables for the rest of the transaction; throws when what it will read there does not count.
     static func hold(_ tables: [String], _ connection: Connection) throws {
         let joins = tables.map { " LEFT JOIN \($0) ON false" }.joined()

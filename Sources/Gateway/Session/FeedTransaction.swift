@@ -53,8 +53,8 @@ struct FeedTransaction {
         var opening = [LogReader.begin] + connection.settings.transactionSettings
         opening.append("SET LOCAL search_path = pg_catalog")
         if readsLog { opening.append(LogReader.lockLog) }
-        try connection.execute(opening.joined(separator: "; "))
-        let head = try connection.query(
+        let head = try connection.beginThenQueryCached(
+            opening,
             """
             SELECT pg_current_snapshot()::text, jobfeed.epoch(), (SELECT snapshot::text FROM jobfeed.horizon),
                    (SELECT \(Catalog.revisionSQL) FROM jobfeed.feed f WHERE f.name = $1),
@@ -65,7 +65,8 @@ struct FeedTransaction {
         guard let snapshot = head.string(0, 0).flatMap({ Snapshot(text: $0) }), let epoch = head.string(0, 1),
             head.string(0, 3) == feed.revision
         else { throw Failure.definitionChanged }
-        try TableRewrite.hold(OwnerPath.tables(of: feed, upTo: feed.hops.count), connection)
+        // Whoever reads the log goes on to several queries; a lone query has the guard in it.
+        if readsLog { try TableRewrite.hold(OwnerPath.tables(of: feed, upTo: feed.hops.count), connection) }
         return FeedTransaction(
             connection: connection,
             feed: feed,

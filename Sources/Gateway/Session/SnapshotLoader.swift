@@ -49,32 +49,51 @@ struct SnapshotLoader: Sendable {
 
     private func rowFrames(_ connection: Connection) throws -> [OutboundFrame] {
         let view = self.request.view
-        let query = ViewQuery.rows(of: view, limit: self.request.subscribe.limit)
-        var rows: [Row] = []
-        var bytes = 0
-        var isTruncated = false
-        if query.canMatch {
-            try connection.stream(query.sql, query.parameters) { result in
-                guard let json = result.bytes(0), let read = Row(json: json) else { return true }
-                let row = view.feed.completed(read)
-                guard view.filter.matches({ row[$0] }) else { return true }
-                if rows.count == self.request.subscribe.limit
-                    || (bytes + json.count > Self.maximumSnapshotBytes && !rows.isEmpty)
-                {
-                    isTruncated = true
-                    return false
-                }
-                bytes += json.count
-                rows.append(row)
-                return true
-            }
-        }
+        let (rows, isTruncated) = try Self.rows(of: view, limit: self.request.subscribe.limit, connection)
         return self.request.encoding.snapshot(
             of: self.request.subscribe,
             rows,
             isTruncated: isTruncated,
             Shape(view, self.request.encoding)
         )
+    }
+
+    /// The newest rows of a view, and whether there are more.
+    static func rows(of view: View, limit: Int, _ connection: Connection) throws -> (rows: [Row], isTruncated: Bool) {
+        var rows: [Row] = []
+        var bytes = 0
+        var isTruncated = false
+        try self.read(ViewQuery.rows(of: view, limit: limit), "x.json", connection) { result in
+            guard let json = result.bytes(1), let row = Row(json: json) else { return true }
+            guard view.filter.matches({ row[$0] }) else { return true }
+            if rows.count == limit || (bytes + json.count > Self.maximumSnapshotBytes && !rows.isEmpty) {
+                isTruncated = true
+                return false
+            }
+            bytes += json.count
+            rows.append(row)
+            return true
+        }
+        return (rows, isTruncated)
+    }
+
+    private static func read(
+        _ query: ViewQuery,
+        _ columns: String,
+        _ connection: Connection,
+        row: (borrowing RowView) throws -> Bool
+    ) throws {
+        guard query.canMatch else { return }
+        let sql = query.guarded(columns)
+        let checked: (borrowing RowView) throws -> Bool = { result in
+            guard result.bool(0) == true else { throw TableRewrite.Failure.rewritten }
+            return try row(result)
+        }
+        if query.isCommon {
+            try connection.streamCached(sql, query.parameters, row: checked)
+        } else {
+            try connection.stream(sql, query.parameters, row: checked)
+        }
     }
 
     private func countSnapshot(_ counts: StatusCounts) -> [OutboundFrame] {
@@ -85,19 +104,17 @@ struct SnapshotLoader: Sendable {
     /// How many rows of a view have which status.
     static func counts(of view: View, _ connection: Connection) throws -> StatusCounts {
         let query = ViewQuery.counts(of: view)
-        guard query.canMatch else { return StatusCounts() }
         var counts: [ByteText: Int] = [:]
         if query.isFilterComplete {
-            let result = try connection.query(query.sql, query.parameters)
-            for row in 0..<result.rowCount {
-                counts[ByteText(result.string(row, 0) ?? "")] = result.int64(row, 1).map { Int($0) } ?? 0
+            try self.read(query, "x.status, x.number", connection) { row in
+                if let status = row.string(1) { counts[ByteText(status)] = row.int64(2).map { Int($0) } ?? 0 }
+                return true
             }
         } else {
-            let rows = ViewQuery.rows(of: view, limit: .max - 1)
-            try connection.stream(rows.sql, rows.parameters) { result in
-                guard let read = result.bytes(0).flatMap({ Row(json: $0) }) else { return true }
-                let row = view.feed.completed(read)
-                guard view.filter.matches({ row[$0] }) else { return true }
+            try self.read(ViewQuery.rows(of: view, limit: .max - 1), "x.json", connection) { result in
+                guard let row = result.bytes(1).flatMap({ Row(json: $0) }), view.filter.matches({ row[$0] }) else {
+                    return true
+                }
                 counts[ByteText(row[view.feed.status]?.scalarText ?? ""), default: 0] += 1
                 return true
             }

@@ -26,13 +26,26 @@ struct ViewQuery {
         }
     }
 
-    private var from: String {
-        let hops: Int
+    private var hops: Int {
         switch self.view.viewer {
-        case .operator: hops = 0
-        case .account: hops = self.view.feed.hops.count
+        case .operator: 0
+        case .account: self.view.feed.hops.count
         }
-        let joins = OwnerPath.joins(of: self.view.feed, upTo: hops)
+    }
+
+    /// Whether the text is one of few, whatever clients ask for.
+    var isCommon: Bool {
+        self.view.filter.conditions.isEmpty
+            && self.view.columns == View.visibleColumns(of: self.view.feed, for: self.view.viewer)
+    }
+
+    /// With a first column that says whether the rest counts; see ``TableRewrite``.
+    func guarded(_ columns: String) -> String {
+        TableRewrite.guarded(self.sql, columns, on: OwnerPath.tables(of: self.view.feed, upTo: self.hops))
+    }
+
+    private var from: String {
+        let joins = OwnerPath.joins(of: self.view.feed, upTo: self.hops)
         return joins + (self.conditions.isEmpty ? "" : " WHERE " + self.conditions.joined(separator: " AND "))
     }
 
@@ -44,10 +57,11 @@ struct ViewQuery {
         let columns = feed.columns.map(\.name).filter(wanted.contains)
         var order = feed.key.map { "j.\(SQLText.identifier($0)) DESC" }
         if let newest = feed.orderColumn { order.insert("j.\(SQLText.identifier(newest)) DESC NULLS LAST", at: 0) }
+        let limited = query.isFilterComplete ? " LIMIT \(query.parameter(String(limit + 1)))::bigint" : ""
         query.sql = """
-            SELECT to_jsonb(x)::text FROM (
+            SELECT to_jsonb(y)::text AS json FROM (
                 SELECT \(SQLText.list(columns, of: "j")) FROM \(query.from)
-                ORDER BY \(order.joined(separator: ", "))\(query.isFilterComplete ? " LIMIT \(limit + 1)" : "")) x
+                ORDER BY \(order.joined(separator: ", "))\(limited)) y
             """
         return query
     }
@@ -56,7 +70,7 @@ struct ViewQuery {
     static func counts(of view: View) -> ViewQuery {
         var query = ViewQuery(view: view)
         let status = "j.\(SQLText.identifier(view.feed.status))"
-        query.sql = "SELECT coalesce(\(status)::text, ''), count(*) FROM \(query.from) GROUP BY 1"
+        query.sql = "SELECT coalesce(\(status)::text, '') AS status, count(*) AS number FROM \(query.from) GROUP BY 1"
         return query
     }
 
