@@ -351,7 +351,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    relations constant regclass[] := jobfeed.marked_relations(of_feed.name);
+    -- In the order in which gateways lock them, so that neither waits for the other.
+    relations constant regclass[] := array(
+        select marked from unnest(jobfeed.marked_relations(of_feed.name)) as marked
+        left join jobfeed.links_of(of_feed) as link on link.relation = marked
+        order by marked <> of_feed.relation, coalesce(place, 0));
     relation regclass;
     relic record;
 begin
