@@ -19,6 +19,7 @@ deps: ## Install what is missing to build and run: libpq, OpenSSL, zlib, Postgre
 deps-test: ## The same, and what the tests need: Chromium and Python packages (in .venv)
 	@scripts/deps.sh test
 	@scripts/venv.sh Tests/Integration/requirements.txt Tests/Browser/requirements.txt
+	@scripts/clients.sh Tests/Integration/realtime/requirements-*.txt
 
 build: deps ## Build everything for debugging
 	swift build

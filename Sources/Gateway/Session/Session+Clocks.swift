@@ -17,6 +17,7 @@ extension Session {
             return
         }
         self.closeIfTooSlow(now: now)
+        if let code = self.tongue.tick() { return self.close(code) }
         // Errors count as a flood, not over a lifetime.
         self.errors = max(0, self.errors - 1)
         // Also what was revoked between the token's check and the first tick.

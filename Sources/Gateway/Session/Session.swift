@@ -110,7 +110,7 @@ final class Session: WebSocketSession {
         self.isDraining = true
         // Spread, so that a node's clients do not arrive elsewhere all at once.
         let delay = TimeAmount.milliseconds(.random(in: 0...1000))
-        self.eventLoop.assumeIsolated().scheduleTask(in: delay) { self.close(.goingAway) }
+        self.eventLoop.assumeIsolated().scheduleTask(in: delay) { self.close(self.tongue.farewell) }
     }
 
     func drained() {

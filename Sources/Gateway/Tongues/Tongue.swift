@@ -30,6 +30,14 @@ protocol Tongue: AnyObject {
 
     /// Whether a client whose first token is refused may send another one.
     var staysAfterRefusedToken: Bool { get }
+
+    /// What the connection is closed with when the node drains.
+    var farewell: CloseCode { get }
+
+    /// Called twice a second.
+    ///
+    /// - Returns: what to close the connection with, if it is of no use any more.
+    func tick() -> CloseCode?
 }
 
 extension Tongue {
@@ -38,6 +46,10 @@ extension Tongue {
     var grammar: FilterParser.Grammar { .postgREST }
 
     var staysAfterRefusedToken: Bool { false }
+
+    var farewell: CloseCode { .goingAway }
+
+    func tick() -> CloseCode? { nil }
 }
 
 /// How rows and their changes are written, at best once for many clients.

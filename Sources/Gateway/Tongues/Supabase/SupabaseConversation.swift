@@ -59,6 +59,10 @@ struct SupabaseConversation {
     /// Whom the session takes the client for.
     private var token: String? = nil
     private var next = 0
+    /// Channels that were told to join again, and for how many ticks.
+    private var awaited: [String: Int] = [:]
+    /// In ticks: ten seconds. Clients join again after one.
+    private static let patience = 20
 
     init(serializer: PhoenixSerializer, apiKey: String?, limit: Int) {
         self.serializer = serializer
@@ -77,7 +81,10 @@ struct SupabaseConversation {
         if message.topic == "phoenix", message.event == "heartbeat" { return [.send(message.reply("ok", [:]))] }
         if message.event == "phx_join" { return self.join(message, feeds) }
         guard let channel = self.channels[message.topic] else {
-            if message.event == "phx_leave" { return [.send(message.reply("ok", [:]))] }
+            if message.event == "phx_leave" {
+                self.awaited[message.topic] = nil
+                return [.send(message.reply("ok", [:]))]
+            }
             return [Self.refusal(of: message, .unknownID, "unmatched topic")]
         }
         // Something that the client said of a join that it has replaced since.
@@ -135,6 +142,7 @@ struct SupabaseConversation {
             return [Self.refusal(of: message, .unknownID, "unmatched topic")]
         }
         var effects: [Effect] = []
+        self.awaited[message.topic] = nil
         if let old = self.channels[message.topic] {
             effects += self.end(old)
             // Clients of version 1 would take it for the end of the new one.
@@ -299,9 +307,18 @@ struct SupabaseConversation {
     private mutating func fail(_ channel: Channel, _ refusal: SupabaseRefusal) -> [Effect] {
         let effects = self.end(channel)
         if case .joined = channel.stage {
+            self.awaited[channel.topic] = 0
             return effects + [.send(Self.message("phx_error", of: channel, ["reason": .string(refusal.reason)]))]
         }
         return effects + [.send(channel.join.reply("error", ["reason": .string(refusal.reason)]))]
+    }
+
+    /// - Returns: whether a channel did not join again in time. Clients of before 2025 do not know `phx_error`; with a new
+    ///   connection they join all of their channels.
+    mutating func tick() -> Bool {
+        guard !self.awaited.isEmpty else { return false }
+        self.awaited = self.awaited.mapValues { $0 + 1 }
+        return self.awaited.values.contains { $0 > Self.patience }
     }
 
     // MARK: From the session

@@ -55,6 +55,11 @@ final class SupabaseTongue: Tongue {
 
     /// A client that is not signed in sends a key that names nobody, and its user's token later.
     var staysAfterRefusedToken: Bool { true }
+
+    /// After 1001 some clients think that they closed the connection themselves.
+    var farewell: CloseCode { .serviceRestart }
+
+    func tick() -> CloseCode? { self.conversation.tick() ? .serviceRestart : nil }
 }
 
 @available(*, unavailable)
