@@ -64,7 +64,7 @@ struct SnapshotLoader: Sendable {
         var bytes = 0
         var isTruncated = false
         try self.read(ViewQuery.rows(of: view, limit: limit), "x.json", connection) { result in
-            guard let json = result.bytes(1), let row = Row(json: json) else { return true }
+            guard let json = result.bytes(1), let row = Row(json: json).map(view.feed.completed) else { return true }
             guard view.filter.matches({ row[$0] }) else { return true }
             if rows.count == limit || (bytes + json.count > Self.maximumSnapshotBytes && !rows.isEmpty) {
                 isTruncated = true
@@ -112,9 +112,9 @@ struct SnapshotLoader: Sendable {
             }
         } else {
             try self.read(ViewQuery.rows(of: view, limit: .max - 1), "x.json", connection) { result in
-                guard let row = result.bytes(1).flatMap({ Row(json: $0) }), view.filter.matches({ row[$0] }) else {
-                    return true
-                }
+                guard let row = result.bytes(1).flatMap({ Row(json: $0) }).map(view.feed.completed),
+                    view.filter.matches({ row[$0] })
+                else { return true }
                 counts[ByteText(row[view.feed.status]?.scalarText ?? ""), default: 0] += 1
                 return true
             }
