@@ -58,6 +58,24 @@ struct WhyReader {
         }
         let now = Cursor(epoch: Cursor.fingerprint(ofEpoch: epoch), snapshot: snapshot)
         let horizon = head.string(0, 2).flatMap { Snapshot(text: $0) }
+        let found = try self.evidence()
+        let ownsAnything = try self.ownsAnything()
+        return Read(
+            evidence: found.evidence,
+            now: head.int64(0, 3) ?? 0,
+            attachedAt: head.int64(0, 4) ?? 0,
+            oldestAt: head.int64(0, 5),
+            horizon: horizon,
+            obstacle: try self.obstacle(now: now, horizon: horizon),
+            isCut: found.isCut,
+            jsonNulls: found.evidence.row == nil ? [] : try self.jsonNulls(),
+            ownsAnything: ownsAnything,
+            similarOwners: ownsAnything ? [] : try self.similarOwners()
+        )
+    }
+
+    /// - Returns: `isCut` when the job has more records than were read.
+    func evidence() throws -> (evidence: WhyEvidence, isCut: Bool) {
         let row = try self.row(key: self.key)
         var own = try self.records("(key = $2 AND op IN ('I', 'U', 'D') OR op = 'T')", [self.key.string])
         var (path, owners) = try self.ownerPath(own, row)
@@ -77,26 +95,15 @@ struct WhyReader {
         )
         var records = (own + path.joined()).sorted { $0.seq < $1.seq }
         try assembler.fillLargeColumns(&records)
-        let ownsAnything = try self.ownsAnything()
-        return Read(
-            evidence: WhyEvidence(
-                feed: self.feed,
-                key: self.key,
-                records: records,
-                committedAt: try self.commitTimes(of: records),
-                owners: owners.withoutStarts,
-                row: row
-            ),
-            now: head.int64(0, 3) ?? 0,
-            attachedAt: head.int64(0, 4) ?? 0,
-            oldestAt: head.int64(0, 5),
-            horizon: horizon,
-            obstacle: try self.obstacle(now: now, horizon: horizon),
-            isCut: !cuts.isEmpty,
-            jsonNulls: row == nil ? [] : try self.jsonNulls(),
-            ownsAnything: ownsAnything,
-            similarOwners: ownsAnything ? [] : try self.similarOwners()
+        let evidence = WhyEvidence(
+            feed: self.feed,
+            key: self.key,
+            records: records,
+            committedAt: try self.commitTimes(of: records),
+            owners: owners.withoutStarts,
+            row: row
         )
+        return (evidence, !cuts.isEmpty)
     }
 
     /// As ``SnapshotLoader`` decides it.
