@@ -149,6 +149,7 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
+            resources: [.embedInCode("HTTP/openapi.json"), .embedInCode("HTTP/asyncapi.json")],
             swiftSettings: settings
         ),
         .executableTarget(

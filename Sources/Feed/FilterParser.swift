@@ -34,15 +34,21 @@ package struct FilterParser: Sendable {
     }
 
     package func parse(_ text: String) throws(FilterError) -> Filter {
+        let parts = self.grammar == .realtime ? RealtimeText.split(text) : Self.split(text, at: "&")
+        return try self.parse(parts.map(String.init))
+    }
+
+    /// - Parameter parts: each one condition, in which `&` is a character as any other.
+    package func parse(_ parts: [String]) throws(FilterError) -> Filter {
         var conditions: [Filter.Condition] = []
         let separator = self.grammar == .realtime ? "," : "&"
-        for part in self.grammar == .realtime ? RealtimeText.split(text) : Self.split(text, at: "&") {
+        for part in parts {
             guard !part.isEmpty else {
                 throw FilterError(
                     message: "the filter has an empty condition; write column=operator.value joined by \"\(separator)\""
                 )
             }
-            conditions.append(try self.condition(String(part)))
+            conditions.append(try self.condition(part))
             guard conditions.count <= Self.maximumConditions else {
                 throw FilterError(message: "the filter has more than \(Self.maximumConditions) conditions")
             }

@@ -139,14 +139,6 @@ package struct Gateway {
             zip(loops, shards).map { loop, shard in Self.startClock(loop, shard) }
             + loops.map { loop in LoopLag.start(on: loop, metrics.loopLag) }
         reader.start()
-        let routes = Routes(
-            health: health,
-            node: configuration.node,
-            authenticator: authenticator,
-            demoTokens: configuration.demoTokens,
-            registry: registry,
-            metrics: metrics
-        )
         let webSocket = GatewayChannel.configuration(
             messageBytes: configuration.messageBytes,
             pingInterval: configuration.pingInterval
@@ -155,6 +147,15 @@ package struct Gateway {
             authenticator: authenticator,
             origins: configuration.origins,
             isSecure: certificate != nil
+        )
+        let routes = Routes(
+            health: health,
+            node: configuration.node,
+            authenticator: authenticator,
+            demoTokens: configuration.demoTokens,
+            registry: registry,
+            metrics: metrics,
+            requests: FeedRequests(admission: admission, hub: hub, shared: context)
         )
         let deflate = configuration.compressionThreshold.map { threshold in
             PerMessageDeflate(thresholdBytes: threshold, observe: metrics.deflated)

@@ -87,13 +87,29 @@ final class ConnectionCensus: Sendable {
                 guard case .handshake = place else { return nil }
                 if let refusal = self.refusal(of: seat, user: user, state) { return refusal }
                 state.handshakes -= 1
-                state.webSockets += 1
-                if let address = seat.address { state.addresses[address, default: 0] += 1 }
-                if let user { state.users[user, default: 0] += 1 }
-                place = .webSocket(user: user)
+                Self.admit(seat, user, &state, &place)
                 return nil
             }
         }
+    }
+
+    /// A connection that served plain requests becomes a stream, which counts as a WebSocket does.
+    func beginStream(_ seat: Seat, user: ByteText) -> Refusal? {
+        self.state.withLock { state in
+            seat.place.withLock { place in
+                guard case .http = place else { return nil }
+                if let refusal = self.refusal(of: seat, user: user, state) { return refusal }
+                Self.admit(seat, user, &state, &place)
+                return nil
+            }
+        }
+    }
+
+    private static func admit(_ seat: Seat, _ user: ByteText?, _ state: inout State, _ place: inout Seat.Place) {
+        state.webSockets += 1
+        if let address = seat.address { state.addresses[address, default: 0] += 1 }
+        if let user { state.users[user, default: 0] += 1 }
+        place = .webSocket(user: user)
     }
 
     /// The WebSocket's first frame has said who it is.

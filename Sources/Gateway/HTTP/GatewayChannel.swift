@@ -87,7 +87,7 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
                     notUpgradingCompletionHandler: { channel in
                         channel.eventLoop.makeCompletedFuture {
                             if let seat { self.census.becameHTTP(seat) }
-                            let http = try self.http(channel, logger)
+                            let http = try self.http(channel, seat, logger)
                             if case .refused(let problem) = decision.value { return .refused(http, problem) }
                             return .http(http)
                         }
@@ -112,8 +112,10 @@ struct GatewayChannel: ServerChildChannel, HTTPChannelHandler {
 
     private func http(
         _ channel: any Channel,
+        _ seat: ConnectionCensus.Seat?,
         _ logger: Logger
     ) throws -> NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart> {
+        if let seat { try EventStreamConnection(seat: seat).install(on: channel) }
         try channel.pipeline.syncOperations.addHandler(HTTP1ToHTTPServerCodec(secure: self.certificate != nil))
         try channel.pipeline.syncOperations.addHandler(
             HTTPConnectionStateHandler(idleTimeout: self.idleTimeout, logger: logger)

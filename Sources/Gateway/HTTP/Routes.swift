@@ -17,25 +17,60 @@ struct Routes: Sendable {
     let demoTokens: (@Sendable () async throws -> [UInt8])?
     let registry: PrometheusRegistry
     let metrics: GatewayMetrics
+    let requests: FeedRequests
 
-    func router() -> Router<BasicRequestContext> {
-        let router = Router(options: .autoGenerateHeadEndpoints)
+    func router() -> Router<GatewayRequestContext> {
+        let router = Router(context: GatewayRequestContext.self, options: .autoGenerateHeadEndpoints)
         router.add(middleware: ResponseCounter(metrics: self.metrics))
-        router.get("/healthz") { _, _ in Self.json([UInt8](#"{"status":"ok"}"#.utf8)) }
+        router.get("/healthz") { _, _ in Response.json([UInt8](#"{"status":"ok"}"#.utf8)) }
         router.get("/readyz") { _, _ in self.readiness() }
         router.get("/metrics") { _, _ in self.metricsPage() }
-        router.get("/v1/feed") { request, _ in
-            // Browsers do not show why an upgrade was refused; asking again without one tells.
-            if let problem = await self.tokenProblem(request) { return Self.response(problem) }
-            return Self.response(.upgradeRequired)
+        self.addFeed(to: router)
+        for (path, description) in Self.descriptions {
+            router.get(path) { _, _ in Response.json(description) }
         }
         if let demoTokens {
-            router.get("/demo/tokens") { _, _ in Self.json(try await demoTokens()) }
+            router.get("/demo/tokens") { _, _ in Response.json(try await demoTokens()) }
         }
         for file in WebDemo.files {
             router.get(RouterPath(stringLiteral: file.path)) { _, _ in Self.file(file) }
         }
         return router
+    }
+
+    private static let descriptions: [(RouterPath, [UInt8])] = [
+        ("/openapi.json", PackageResources.openapi_json), ("/asyncapi.json", PackageResources.asyncapi_json),
+    ]
+
+    private func addFeed(to router: Router<GatewayRequestContext>) {
+        let requests = self.requests
+        let streams = EventStreams(requests: requests)
+        let rows = RowReads(requests: requests)
+        router.get("/v1/feed") { request, context in
+            if EventStreams.isAsked(for: request) {
+                return await requests.answer(request) { try await streams.open(request, context.channel) }
+            }
+            // Browsers do not show why an upgrade was refused; asking again without one tells.
+            if let problem = await self.tokenProblem(request) { return Response(problem) }
+            return Response(.upgradeRequired)
+        }
+        router.get("/v1/jobs") { request, context in
+            await requests.answer(request) { try await rows.list(request, context.channel) }
+        }
+        router.get("/v1/jobs/:key") { request, context in
+            let key = try context.parameters.require("key")
+            return await requests.answer(request) { try await rows.row(request, key: key, context.channel) }
+        }
+        router.get("/v1/jobs/:key/history") { request, context in
+            let key = try context.parameters.require("key")
+            return await requests.answer(request) { try await rows.history(request, key: key, context.channel) }
+        }
+        for path: RouterPath in ["/v1/feed", "/v1/jobs", "/v1/jobs/:key", "/v1/jobs/:key/history"] {
+            router.on(path, method: .options) { request, _ in await requests.preflight(request) }
+            for method: HTTPRequest.Method in [.post, .put, .patch, .delete, .trace] {
+                router.on(path, method: method) { _, _ in FeedRequests.notAllowed() }
+            }
+        }
     }
 
     private func tokenProblem(_ request: Request) async -> Problem? {
@@ -76,7 +111,7 @@ struct Routes: Sendable {
         writer.endArray()
         if let asOf = status.asOf { writer.member("as_of", Timestamp.iso8601(micros: asOf)) }
         writer.endObject()
-        return Self.json(writer.bytes, status: problems.isEmpty ? .ok : .serviceUnavailable)
+        return Response.json(writer.bytes, status: problems.isEmpty ? .ok : .serviceUnavailable)
     }
 
     private func metricsPage() -> Response {
@@ -104,22 +139,6 @@ struct Routes: Sendable {
         }
         if let note = self.authenticator.remote?.note { notes.append(note) }
         return notes
-    }
-
-    private static func json(_ bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
-        Response(
-            status: status,
-            headers: [.contentType: "application/json", .cacheControl: "no-store"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
-        )
-    }
-
-    private static func response(_ problem: Problem) -> Response {
-        Response(
-            status: problem.status,
-            headers: problem.headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: problem.body))
-        )
     }
 
     private static func file(_ file: WebDemo.File) -> Response {

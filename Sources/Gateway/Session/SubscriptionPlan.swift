@@ -20,8 +20,10 @@ struct SubscriptionPlan {
     let channel: Channel
     let view: View
 
+    /// - Parameter conditions: each one condition of the filter's grammar, besides the request's filter.
     init(
         _ request: Subscribe,
+        conditions: [String] = [],
         identity: Identity,
         catalog: [String: FeedDefinition],
         grammar: FilterParser.Grammar = .postgREST
@@ -60,9 +62,11 @@ struct SubscriptionPlan {
             filter = .statuses(try Self.statuses(statuses, of: feed), of: feed)
         case .key(_, let text): key = ByteText(text)
         }
-        if let text = request.filter {
+        if request.filter != nil || !conditions.isEmpty {
+            let parser = FilterParser(feed: feed, visible: Set(visible), grammar: grammar)
             do {
-                filter = filter.and(try FilterParser(feed: feed, visible: Set(visible), grammar: grammar).parse(text))
+                if let text = request.filter { filter = filter.and(try parser.parse(text)) }
+                filter = filter.and(try parser.parse(conditions))
             } catch {
                 throw SubscribeError(code: .invalidFilter, message: error.message)
             }

@@ -27,6 +27,11 @@ package struct OutboundFrame: Sendable {
         Self.encode(.text, payload)
     }
 
+    /// Bytes that are sent as they are, for a peer that speaks no WebSocket.
+    package static func bare(_ bytes: ByteBuffer) -> OutboundFrame {
+        OutboundFrame(bytes: bytes, deflatedForms: nil)
+    }
+
     package static func binary(_ payload: ByteBuffer) -> OutboundFrame {
         Self.encode(.binary, payload)
     }
@@ -119,7 +124,7 @@ extension OutboundFrame {
     }
 
     /// Of an unmasked frame.
-    var payload: ByteBuffer {
+    package var payload: ByteBuffer {
         let length = self.bytes.getInteger(at: self.bytes.readerIndex + 1, as: UInt8.self) ?? 0
         var payload = self.bytes
         payload.moveReaderIndex(forwardBy: length < 126 ? 2 : length == 126 ? 4 : 10)
