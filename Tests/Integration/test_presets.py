@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import systems
 import wire
-from conftest import Gateway, install
+from conftest import Gateway, install, install_script
 
 ANY = object()
 ALICE, BOB = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
@@ -527,6 +527,29 @@ def test_heartbeats_are_followed_on_demand(world):
     finally:
         world.run("delete from spooled.jobs where id = 'h'")
         world.run("select jobfeed.attach_preset('spooled', 'spooled.jobs', feed => 'spooled')")
+
+
+def test_a_secret_that_a_later_version_brings_is_one(world):
+    world.run("select jobfeed.attach_preset('spooled', 'spooled.old_jobs')")
+    try:
+        with world.client("root", "operator") as root:
+            jobs = root.subscribe("old_jobs")
+            world.run("""
+                insert into spooled.old_jobs (id, organization_id, queue_name, payload, lease_id)
+                values ('a', 'acme', 'q', '{}', 'secret')""")
+            root.wait(lambda: "a" in jobs.rows)
+            assert jobs.rows["a"]["state"] == "pending" and "lease_id" not in jobs.rows["a"]
+            # The system is upgraded, then jobfeed, which grants anew what may be read.
+            world.run("alter table spooled.old_jobs add completion_webhook_secret text, add note text")
+            world.run("set client_min_messages = error;" + install_script(False))
+            world.run("update spooled.old_jobs set completion_webhook_secret = 'whsec', note = 'n'")
+            root.wait(lambda: jobs.rows.get("a", {}).get("note") == "n")
+            assert not {"lease_id", "completion_webhook_secret"} & set(jobs.rows["a"])
+        for role in ("jobfeed_account", "jobfeed_operator"):
+            assert not world.one(f"""
+                select has_column_privilege('{role}', 'spooled.old_jobs', 'completion_webhook_secret', 'select')""")
+    finally:
+        world.run("select jobfeed.detach('old_jobs')")
 
 
 # Better Query

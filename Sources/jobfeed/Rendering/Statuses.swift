@@ -1,7 +1,7 @@
 /// Which states end a job, and well or badly.
 struct Statuses: Sendable, Equatable {
     static let defaultSuccess = ["success", "succeeded", "completed", "done"]
-    static let defaultFailure = ["failed", "dead", "cancelled", "error", "discarded"]
+    static let defaultFailure = ["failed", "dead", "deadletter", "cancelled", "error", "discarded"]
 
     var success = Set(Self.defaultSuccess)
     var failure = Set(Self.defaultFailure)
