@@ -134,7 +134,7 @@ private struct CompiledTest: Sendable {
             guard let json, !isNull, let literal = self.literals.first else { return true }
             return ScalarValue(json: json, type: condition.type)?.compare(literal) != 0
         case .matches(let pattern):
-            guard let text = json?.scalarText else { return nil }
+            guard let text = json?.scalarText, text.utf8.count <= PosixPattern.maximumTextBytes else { return nil }
             return pattern.matches(text)
         }
     }

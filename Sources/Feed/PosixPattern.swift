@@ -20,6 +20,9 @@ package struct PosixPattern: Sendable, Equatable {
         }
     }
 
+    /// A longer value neither fits nor fails to fit: it would hold the event loop for a tenth of a second and more.
+    static let maximumTextBytes = 16 << 10
+
     package let text: String
     package let ignoringCase: Bool
     private let program: [Instruction]

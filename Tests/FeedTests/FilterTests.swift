@@ -136,4 +136,14 @@ import Testing
         #expect(filter.columns == ["status"])
         #expect(Filter.everything.matches { _ in nil })
     }
+
+    @Test func aValueTooLongForARegularExpressionIsUnknown() throws {
+        let feed = FeedDefinition.jobs
+        let parser = FilterParser(feed: feed, visible: ["path"], grammar: .realtime)
+        for (length, outcome) in [(100, [true, false]), (20_000, [false, false])] {
+            let row = Row("{\"path\": \"\(String(repeating: "a", count: length))\"}")
+            let filters = [try parser.parse("path=match.a"), try parser.parse("path=not.match.a")]
+            #expect(filters.map { filter in filter.matches { row[$0] } } == outcome)
+        }
+    }
 }
