@@ -3,6 +3,8 @@
 # .venv/clients/NAME, unless it is there: clients.sh Tests/Integration/realtime/requirements-NAME.txt …
 set -eu
 
+pip='.venv/bin/python -m pip'
+$pip --version >/dev/null 2>&1 || pip='python3 -m pip'
 for file in "$@"; do
     name=$(basename "$file" .txt)
     directory=.venv/clients/${name#requirements-}
@@ -10,7 +12,7 @@ for file in "$@"; do
     [ "$(cat "$directory/wanted" 2>/dev/null)" != "$wanted" ] || continue
     echo "installing $(head -1 "$file") …"
     rm -rf "$directory"
-    python3 -m pip install -q --disable-pip-version-check --no-input --root-user-action=ignore \
+    $pip install -q --disable-pip-version-check --no-input --root-user-action=ignore \
         --target "$directory" -r "$file"
     echo "$wanted" >"$directory/wanted"
 done

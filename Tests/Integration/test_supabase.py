@@ -462,6 +462,24 @@ def test_resync(house, gateways):
             assert (error["event"], error["join_ref"]) == ("phx_error", client.joins["realtime:a"])
             assert error["payload"]["reason"].startswith("ReconnectSubscribeToPostgres: ")
             client.join("realtime:a", [JOBS], wire.token(user))
+            # Who asked for snapshots gets another one, and the channel stays.
+            client.join("realtime:b", [JOBS], wire.token(user), broadcast={"jobfeed": {"snapshot": True}})
+            for kind in ("subscribed", "snapshot", "live"):
+                client.note(kind)
+            writer = database.connect()
+            writer.execute("with t as (insert into thread (title, author) values ('t', %s) returning id) "
+                           "insert into job (assigned_to, path) select id, '/' from t", (user,))
+            assert {client.next()["topic"] for _ in "ab"} == {"realtime:a", "realtime:b"}
+            writer.execute("truncate job")
+            frames = [client.next() for _ in range(4)]
+            assert [frame["event"] for frame in frames if frame["topic"] == "realtime:a"] == ["phx_error"]
+            notes = [frame["payload"]["payload"] for frame in frames if frame["topic"] == "realtime:b"]
+            assert [note["type"] for note in notes] == ["reset", "snapshot", "live"]
+            assert (notes[0]["reason"], notes[1]["rows"]) == ("truncate", [])
+            writer.execute("select jobfeed.detach('jobs')")
+            error = client.next()
+            assert (error["event"], error["topic"]) == ("phx_error", "realtime:b")
+            assert "is no feed" in client.refused("realtime:b", [JOBS], wire.token(user))
         gateway.kill()
         database.close()
 
