@@ -130,8 +130,10 @@ def test_resumes_through_a_proxy_that_cuts(installed, gateways):
     """Nothing is lost and nothing comes twice, wherever the cut is."""
     gateway = gateways(installed)
     with contextlib.closing(Proxy(gateway.port)) as proxy:
-        writer = Writer(lambda: psycopg.connect(installed.dsn(), autocommit=True), "alice", pause=0.005).start()
+        writer = Writer(lambda: psycopg.connect(installed.dsn(), autocommit=True), "alice", pause=0.005)
         watcher = EventSource(f"http://127.0.0.1:{proxy.port}", "alice").start().live()
+        # What was written before it held anything, it would never be told.
+        writer.start()
         cutting = threading.Event()
         while len(watcher.answers) < 10:
             cutting.wait(0.3)
