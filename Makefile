@@ -62,7 +62,7 @@ sanitize: deps ## Run the tests of the pure parts under the address and the thre
 .PHONY: conformance-ci conformance
 # Of compression, each group's messages of 16 and of 256 bytes, and one in fragments.
 COMPRESSION_QUICKLY := $(foreach group,12.1 12.2 12.3 12.4 12.5 13.1 13.2 13.3 13.4 13.5 13.6 13.7,,$(group).1,$(group).3),12.1.11
-conformance-ci: ## Let Autobahn's fuzzing client loose on the WebSocket code, a quick choice of cases: a minute
+conformance-ci: ## Let Autobahn's fuzzing client loose on the WebSocket code, a quick choice of cases: two minutes
 	@scripts/conformance.sh '1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*$(subst $() ,,$(COMPRESSION_QUICKLY))' 326
 
 conformance: ## The same with all of its cases and an optimised build: half an hour
