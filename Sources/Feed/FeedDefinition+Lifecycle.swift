@@ -1,24 +1,26 @@
 extension FeedDefinition {
-    /// The row with the columns that ``lifecycle`` adds.
+    /// The row, as the table has it, with the columns that ``lifecycle`` adds.
     package func completed(_ row: Row) -> Row {
         guard let lifecycle, !row.isEmpty else { return row }
-        var row = row
-        for column in self.derived {
-            row.set(column.name, lifecycle.value(of: column.name, status: self.status) { row[$0] })
-        }
-        return row
+        let state = self.state(row[self.status])
+        return row.adding(self.derived) { column in lifecycle.value(of: column, state) { row[$0] } }
     }
 
     /// A change's row and old values with the columns that ``lifecycle`` adds; only what changed is old.
     func completed(_ row: Row, _ old: Row) -> (row: Row, old: Row) {
         guard let lifecycle, !row.isEmpty else { return (row, old) }
-        let row = self.completed(row)
-        var old = old
+        let complete = self.completed(row)
+        let state = self.state(old[self.status] ?? row[self.status])
+        var before = old
         for column in self.derived where column.sources.contains(where: { old[$0] != nil }) {
-            let value = lifecycle.value(of: column.name, status: self.status) { old[$0] ?? row[$0] }
-            if value != row[column.name] { old.set(column.name, value) }
+            let value = lifecycle.value(of: column, state) { old[$0] ?? row[$0] }
+            if value != complete[column.name] { before.set(column.name, value) }
         }
-        return (row, old)
+        return (complete, before)
+    }
+
+    private func state(_ status: JSONText?) -> Lifecycle.State? {
+        status?.scalarText.flatMap { self.lifecycle?.states[$0] }
     }
 
     /// The table's columns that a column is made of: itself, unless ``lifecycle`` adds it.

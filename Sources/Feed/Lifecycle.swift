@@ -64,46 +64,56 @@ package struct Lifecycle: Sendable, Equatable, Decodable {
 
     /// A column that a table does not have.
     package struct Column: Sendable, Equatable {
+        package enum Kind: String, Sendable {
+            case state
+            case phase = "class"
+            case most = "max_attempts"
+            case willRetry = "will_retry"
+            case nextAttempt = "next_attempt_at"
+            case stalled = "stalled_at"
+        }
+
+        let kind: Kind
         package let name: String
         package let typeName: String
         /// The table's columns that it is computed from; who may not see one of them may not see it.
         package let sources: [String]
+
+        init(_ kind: Kind, _ typeName: String, _ sources: [String]) {
+            self.kind = kind
+            self.name = kind.rawValue
+            self.typeName = typeName
+            self.sources = sources
+        }
     }
 
     /// - Parameter status: the table's status column.
     func columns(status: String) -> [Column] {
-        var columns = [
-            Column(name: "state", typeName: "text", sources: [status]),
-            Column(name: "class", typeName: "text", sources: [status]),
-        ]
+        var columns = [Column(.state, "text", [status]), Column(.phase, "text", [status])]
         if let attempts {
-            let sources = [attempts.failed, attempts.limit]
-            columns.append(Column(name: "max_attempts", typeName: "numeric", sources: [attempts.limit]))
-            columns.append(Column(name: "will_retry", typeName: "boolean", sources: [status] + sources))
+            columns.append(Column(.most, "numeric", [attempts.limit]))
+            columns.append(Column(.willRetry, "boolean", [status, attempts.failed, attempts.limit]))
         }
-        for (name, moment) in [("next_attempt_at", self.next_attempt), ("stalled_at", self.stalled)] {
+        for (kind, moment) in [(Column.Kind.nextAttempt, self.next_attempt), (.stalled, self.stalled)] {
             guard let moment else { continue }
             let sources = [status] + moment.at + [moment.delay].compactMap { $0 }
-            columns.append(Column(name: name, typeName: "timestamp with time zone", sources: sources))
+            columns.append(Column(kind, "timestamp with time zone", sources))
         }
         return columns
     }
 
-    /// The value of one of ``columns(status:)``.
-    func value(of column: String, status: String, _ row: (String) -> JSONText?) -> JSONText {
-        let state = row(status)?.scalarText.flatMap { self.states[$0] }
-        switch column {
-        case "state": return state.map { JSONText("\"\($0.rawValue)\"") } ?? .null
-        case "class": return state.map { JSONText("\"\($0.phase.rawValue)\"") } ?? .null
-        case "max_attempts": return self.attempts?.most(row).map { JSONText(Self.text($0)) } ?? .null
-        case "will_retry":
+    /// - Parameter state: of the row's status.
+    func value(of column: Column, _ state: State?, _ row: (String) -> JSONText?) -> JSONText {
+        switch column.kind {
+        case .state: return state?.json ?? .null
+        case .phase: return state?.phase.json ?? .null
+        case .most: return self.attempts?.most(row).map { JSONText(Self.text($0)) } ?? .null
+        case .willRetry:
             guard let phase = state?.phase else { return .null }
-            guard phase != .terminal else { return JSONText("false") }
-            guard self.attempts?.by == nil else { return JSONText("false") }
-            return self.attempts?.isFollowed(row).map { JSONText($0 ? "true" : "false") } ?? .null
-        case "next_attempt_at": return state?.phase == .waiting ? self.next_attempt?.value(row) ?? .null : .null
-        case "stalled_at": return state?.phase == .active ? self.stalled?.value(row) ?? .null : .null
-        default: return .null
+            guard phase != .terminal, self.attempts?.by == nil else { return .no }
+            return self.attempts?.isFollowed(row).map { $0 ? .yes : .no } ?? .null
+        case .nextAttempt: return state?.phase == .waiting ? self.next_attempt?.value(row) ?? .null : .null
+        case .stalled: return state?.phase == .active ? self.stalled?.value(row) ?? .null : .null
         }
     }
 
@@ -123,9 +133,9 @@ package struct Lifecycle: Sendable, Equatable, Decodable {
     /// Statuses and what `state` or `class` is then.
     package func values(of column: String) -> [(status: String, value: String)]? {
         let states = self.states.sorted { $0.key < $1.key }
-        switch column {
-        case "state": return states.map { ($0.key, $0.value.rawValue) }
-        case "class": return states.map { ($0.key, $0.value.phase.rawValue) }
+        switch Column.Kind(rawValue: column) {
+        case .state: return states.map { ($0.key, $0.value.rawValue) }
+        case .phase: return states.map { ($0.key, $0.value.phase.rawValue) }
         default: return nil
         }
     }
@@ -151,14 +161,16 @@ extension Lifecycle.Attempts {
 extension Lifecycle.Moment {
     func value(_ row: (String) -> JSONText?) -> JSONText? {
         guard let start = self.at.lazy.compactMap(row).first(where: { !$0.isNull }) else { return nil }
-        guard let text = start.scalarText, let micros = Instant.microseconds(text) else { return nil }
-        // Infinity stays what it is.
-        guard micros != .max, micros != .min else { return start }
         var delay = 0.0
         if let column = self.delay, let value = row(column), !value.isNull {
             guard let units = value.double else { return nil }
             delay = units * (self.unit == .ms ? 1e3 : 1e6)
         }
+        // What Postgres wrote in UTC is what is to be written: parsing it takes most of the time that a change does.
+        if delay == 0, start.isUTC { return start }
+        guard let text = start.scalarText, let micros = Instant.microseconds(text) else { return nil }
+        // Infinity stays what it is.
+        guard micros != .max, micros != .min else { return start }
         // From the year 1 to the year 9999, whose text sorts as it should.
         let sum = Double(micros) + delay
         guard sum > -62_135_596_800e6, sum < 253_402_300_799e6 else { return nil }
@@ -166,8 +178,29 @@ extension Lifecycle.Moment {
     }
 }
 
+extension Lifecycle.State {
+    private static let texts = Dictionary(
+        uniqueKeysWithValues: Self.allCases.map { ($0, JSONText("\"\($0.rawValue)\"")) }
+    )
+
+    fileprivate var json: JSONText { Self.texts[self] ?? .null }
+}
+
+extension Lifecycle.Phase {
+    private static let texts = Dictionary(
+        uniqueKeysWithValues: Self.allCases.map { ($0, JSONText("\"\($0.rawValue)\"")) }
+    )
+
+    fileprivate var json: JSONText { Self.texts[self] ?? .null }
+}
+
 extension JSONText {
     static let null = JSONText("null")
+    fileprivate static let yes = JSONText("true")
+    fileprivate static let no = JSONText("false")
+    private static let utc = Array("+00:00\"".utf8)
+
+    fileprivate var isUTC: Bool { self.bytes.suffix(Self.utc.count).elementsEqual(Self.utc) }
 
     fileprivate var double: Double? { self.scalarText.flatMap { Double($0) }.flatMap { $0.isFinite ? $0 : nil } }
 }

@@ -61,6 +61,15 @@ package struct Row: Sendable {
         }
     }
 
+    /// This row with columns that it does not have.
+    func adding(_ names: [Lifecycle.Column], _ value: (Lifecycle.Column) -> JSONText) -> Row {
+        var row = Row.empty
+        row.columns.reserveCapacity(self.columns.count + names.count)
+        row.columns += self.columns
+        for column in names { row.columns.append(Column(name: column.name, value: value(column))) }
+        return row
+    }
+
     /// This row with `other`'s columns put over its own.
     package func overlaid(with other: Row) -> Row {
         if self.columns.isEmpty { return other }
